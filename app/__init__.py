@@ -1,0 +1,1 @@
+"""REST interface: HTTP in, durable jobs out; never imports the numerical stack."""

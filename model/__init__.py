@@ -1,0 +1,1 @@
+"""The ResNet-CBAM-BLSTM network, its data, training, evaluation and weights."""

@@ -1,0 +1,191 @@
+"""Everything that crosses a process border, as pydantic models: options, plans, rows, summaries, the job record.
+
+Free of torch, numpy and PyAV, so that the API process may import it.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.labels import CLIP_FRAMES, Emotion
+
+__all__ = [
+    "CLIP_FRAMES",
+    "Emotion",
+    "ErrorCode",
+    "FaceRow",
+    "FrameRow",
+    "JobFailure",
+    "JobOptions",
+    "JobState",
+    "ModelVersion",
+    "SegmentPlan",
+    "SegmentRows",
+    "StitchState",
+    "TrackEnd",
+    "TrackSummary",
+    "VideoFacts",
+]
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+
+
+class Contract(BaseModel):
+    """Base of all messages: immutable, and an unknown field is an error rather than silently lost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobState(StrEnum):
+    """`queued -> processing -> succeeded | failed | canceled`; the last three are terminal."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether no further transition is allowed."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED)
+
+
+class ErrorCode(StrEnum):
+    """Why a job failed; one leaf of worker.errors.AnalysisError each."""
+
+    UNSUPPORTED_MEDIA = "unsupported_media"
+    NO_VIDEO_STREAM = "no_video_stream"
+    UNDECODABLE = "undecodable"
+    TOO_LONG = "too_long"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    DECODE_TIMEOUT = "decode_timeout"
+    DECODER_CRASHED = "decoder_crashed"
+    UPLOAD_MISSING = "upload_missing"
+    POISON = "poison"
+    INTERNAL_ERROR = "internal_error"
+
+
+class JobFailure(Contract):
+    """What a client learns of a failed job."""
+
+    code: ErrorCode
+    message: str
+
+
+class JobOptions(Contract):
+    """What a client may choose per job."""
+
+    sample_fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Analyse at most so many frames a second; None analyses every frame."""
+    max_faces: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Keep the so many largest faces of a frame; None keeps all."""
+    min_face_pixels: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Ignore faces whose box is narrower or lower than so many pixels of the displayed frame."""
+
+
+class VideoFacts(Contract):
+    """The video as a viewer sees it (rotation applied)."""
+
+    duration_seconds: float
+    frame_count: int
+    """Frames a viewer is shown, whether analysed or not."""
+    analysed_frames: int
+    width: int
+    height: int
+    rotation_degrees: int
+    """Clockwise display rotation already applied to boxes and sizes: 0, 90, 180 or 270."""
+    codec: str
+
+
+class FaceRow(Contract):
+    """One face in one frame."""
+
+    track: int
+    box: Box
+    """xyxy in pixels of the displayed frame."""
+    score: float
+    landmarks: tuple[Point, Point, Point, Point, Point]
+    """Eyes (left then right in the image), nose, mouth corners (left, right), in pixels."""
+    emotion: Emotion
+    probabilities: dict[Emotion, float]
+
+
+class FrameRow(Contract):
+    """One analysed frame; `faces` is empty where there is none."""
+
+    frame: int
+    """Number of the frame in the video, counted from 0 over all shown frames."""
+    pts_seconds: float
+    """True presentation time, pts x time_base, relative to the first shown frame."""
+    faces: tuple[FaceRow, ...] = ()
+
+
+class SegmentPlan(Contract):
+    """A range of analysed frames, whose first position is a multiple of CLIP_FRAMES on the global grid."""
+
+    segment: int
+    first_position: int
+    """Position of the first frame in the list of analysed frames of the whole video."""
+    frames: tuple[int, ...] | None
+    """Frame numbers to analyse; None where packets and frames disagree and one decoding pass finds them."""
+    pts_seconds: tuple[float, ...] | None
+    seek_pts: int | None
+    """pts (stream time base) of the keyframe to seek to; None decodes from the start."""
+    seek_frame: int = 0
+    """Frame number of that keyframe."""
+
+
+class SegmentRows(Contract):
+    """Analysis of one segment. Track numbers are tracklet numbers, unique inside the segment, until stitched."""
+
+    segment: int
+    rows: tuple[FrameRow, ...]
+    cuts: tuple[int, ...] = ()
+    """Indices into `rows` of frames that begin a new shot, as far as this segment alone can tell."""
+    first_signature: str = ""
+    """Base64 picture signature of the first frame: tells a cut at the border to the segment before."""
+    last_signature: str = ""
+
+
+class TrackEnd(Contract):
+    """The last sight of a track that may still go on."""
+
+    track: int
+    box: Box
+    pts_seconds: float
+
+
+class StitchState(Contract):
+    """What the next segment needs to know of all before it."""
+
+    next_segment: int = 0
+    next_track: int = 1
+    ends: tuple[TrackEnd, ...] = ()
+    last_signature: str = ""
+
+
+class TrackSummary(Contract):
+    """One face over the whole video."""
+
+    track: int
+    frames: int
+    start_seconds: float
+    end_seconds: float
+    emotion: Emotion
+    """The class with the highest mean probability."""
+    mean_probabilities: dict[Emotion, float]
+    shares: dict[Emotion, float]
+    """Share of the track's frames in which the class was the most probable; sums to 1."""
+
+
+class ModelVersion(Contract):
+    """Which weights made the rows."""
+
+    name: str
+    sha256: str
+    """First 12 hex digits of the weights file's SHA-256."""
+    detector: str
+    detector_sha256: str
