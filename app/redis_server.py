@@ -72,9 +72,7 @@ def run_redis_server(directory: Path, *, append_only: bool = False) -> Iterator[
     raise RedisServerError(f"redis-server did not start:\n{tail_text(directory / 'redis.log')}")
 
 
-def _start(
-    binary: Path, directory: Path, *, port: int, password: str, append_only: bool
-) -> subprocess.Popen[bytes]:
+def _start(binary: Path, directory: Path, *, port: int, password: str, append_only: bool) -> subprocess.Popen[bytes]:
     # the configuration goes through standard input: a command line would show the password to every user
     configuration = "\n".join(
         [
