@@ -13,8 +13,9 @@
     JobCanceledError                   none: the job ends `canceled`, not `failed`
     IndexMismatchError                 none: the caller falls back to one decoding pass
 
-Each leaf has one ErrorCode and no code has two leaves; `internal_error` belongs to none, it stands for every other exception.
-The message of an AnalysisError is one sentence for the client: what is wrong with the video and what to do about it.
+Each leaf has one ErrorCode and no code has two leaves; `internal_error` belongs to none, it stands for every other
+exception. The message of an AnalysisError is one sentence for the client: what is wrong with the
+video and what to do about it.
 """
 
 from typing import ClassVar
@@ -93,5 +94,6 @@ class JobCanceledError(Exception):
 class IndexMismatchError(Exception):
     """The decoder's frames are not the ones that the packet index promised.
 
-    The decoder is right: the caller analyses the video again as one segment, by a decoding pass (worker.index.fallback_plan).
+    The decoder is right: the caller analyses the video again as one segment, by a decoding pass
+    (worker.index.fallback_plan).
     """
