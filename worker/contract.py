@@ -3,6 +3,7 @@
 Free of torch, numpy and PyAV, so that the API process may import it.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,6 +19,9 @@ __all__ = [
     "FrameRow",
     "JobFailure",
     "JobOptions",
+    "JobProgress",
+    "JobRecord",
+    "JobSnapshot",
     "JobState",
     "ModelVersion",
     "SegmentPlan",
@@ -146,7 +150,9 @@ class SegmentRows(Contract):
     cuts: tuple[int, ...] = ()
     """Indices into `rows` of frames that begin a new shot, as far as this segment alone can tell."""
     first_signature: str = ""
-    """Base64 picture signature of the first frame: tells a cut at the border to the segment before."""
+    """Base64 picture signature of the first frame that shows anything: tells a cut to the segment before. Empty: none does."""
+    first_signature_row: int = 0
+    """First row of the window that this frame lies in: where that cut would be."""
     last_signature: str = ""
 
 
@@ -156,6 +162,8 @@ class TrackEnd(Contract):
     track: int
     box: Box
     pts_seconds: float
+    missed_frames: int = 0
+    """Analysed frames since then."""
 
 
 class StitchState(Contract):
@@ -189,3 +197,48 @@ class ModelVersion(Contract):
     """First 12 hex digits of the weights file's SHA-256."""
     detector: str
     detector_sha256: str
+
+
+class JobRecord(Contract):
+    """What the API writes once, when it accepts a video."""
+
+    job_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    """From worker.store.new_job_id: sorts by time of creation, cannot be guessed."""
+    owner: str = ""
+    """Id of the API key that the job belongs to; empty where keys are off."""
+    options: JobOptions = JobOptions()
+    file_name: str = ""
+    """As the client sent it: data to show, never a path."""
+    size_bytes: Annotated[int, Field(ge=0)] = 0
+    sha256: str = ""
+
+
+class JobProgress(Contract):
+    """How far the analysis is, and how fast."""
+
+    frames_done: int = 0
+    frames_total: int | None = None
+    """None until the video is indexed. An estimate where packets and frames disagree."""
+    frames_per_second: float | None = None
+    """Mean since the analysis started; None before the first frame."""
+    eta_seconds: float | None = None
+
+
+class JobSnapshot(Contract):
+    """Everything that is known of a job at one moment; its rows are read separately."""
+
+    record: JobRecord
+    state: JobState
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime
+    """When the record and the rows are erased, if nothing happens to the job before."""
+    progress: JobProgress = JobProgress()
+    rows_ready: int = 0
+    """Rows that can be read now: the finished beginning of the video, with final track numbers."""
+    video: VideoFacts | None = None
+    model: ModelVersion | None = None
+    failure: JobFailure | None = None
+    summary: tuple[TrackSummary, ...] | None = None
+    """Set on a succeeded job; left out of lists."""

