@@ -1,8 +1,8 @@
 """How good predictions are: Table I's columns, their 95 % bootstrap intervals, and calibration. Free of torch.
 
 Source: ABAW 2020 (arXiv 2001.11409), expression track: S = 0.33 * accuracy + 0.67 * macro F1, the unweighted mean of
-the seven F1 scores. A class that is neither labelled nor predicted has F1 0 and stays in the mean, so a score never rises
-because a class is missing.
+the seven F1 scores. A class that is neither labelled nor predicted has F1 0 and stays in the mean, so that no score
+rises because a class is missing.
 ECE is the expected calibration error (Guo et al. 2017, arXiv 1706.04599) of the most probable class: 15 bins of equal
 width over the confidence. Intervals are percentile bootstraps with a fixed seed.
 """
