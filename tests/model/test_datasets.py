@@ -1,4 +1,4 @@
-"""Layouts read back from trees written as the releases lie on disk, the paper's clip draw, errors that name the line."""
+"""Layouts read back from trees written as the releases lie on disk, the paper's clip draw, errors naming the line."""
 
 import pickle
 import zipfile
