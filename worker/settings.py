@@ -1,4 +1,4 @@
-"""Settings from the environment, prefix EMOCLIP_: QueueSettings for every process, WorkerSettings for those that analyse.
+"""Settings from the environment, prefix EMOCLIP_: QueueSettings for every process, WorkerSettings for analysing ones.
 
 Free of torch, numpy and PyAV, so that the API process may import it.
 """
