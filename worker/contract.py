@@ -140,6 +140,10 @@ class SegmentPlan(Contract):
     """pts (stream time base) of the keyframe to seek to; None decodes from the start."""
     seek_frame: int = 0
     """Frame number of that keyframe."""
+    start_pts: int = 0
+    """pts (stream time base) of the first shown frame: the zero of pts_seconds."""
+    ends_video: bool = False
+    """No frame follows the last one of this plan: the decoder has to confirm it."""
 
 
 class SegmentRows(Contract):
