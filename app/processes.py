@@ -1,7 +1,8 @@
 """Child processes of the one-command service: started so that none outlives its parent, stopped politely first.
 
-A child leads a session of its own, so that Ctrl-C in the terminal reaches only the parent, which then stops its children
-in the right order; and the kernel sends it SIGTERM should the parent die without stopping it (prctl(2), Linux only).
+A child leads a session of its own, so that Ctrl-C in the terminal reaches only the parent, which then stops its
+children in the right order; and the kernel sends it SIGTERM should the parent die without stopping it (prctl(2), on
+Linux; sent when the thread that started the child ends, so children are started from the main thread).
 """
 
 import contextlib
@@ -10,10 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
-__all__ = ["start_process", "stop_process", "tail_text"]
+__all__ = ["sigterm_as_interrupt", "start_process", "stop_process", "tail_text"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -26,7 +28,7 @@ def start_process(
     directory: Path | None = None,
     standard_input: bytes | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child that logs to a file and dies with the calling thread's process.
+    """Start a child that logs to a file and dies with this process.
 
     Args:
         command: Program and arguments.
@@ -53,15 +55,31 @@ def start_process(
 
 
 def stop_process(process: subprocess.Popen[bytes], *, grace_seconds: float) -> None:
-    """Ask a child to end with SIGTERM; after the grace time kill it and all that it started."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(grace_seconds)
-    # the session's leader is gone or hangs: nothing else of its group may stay behind
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """Ask a child to end with SIGTERM; after the grace time, or a second Ctrl-C, kill it and all that it started."""
+    try:
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(grace_seconds)
+    finally:
+        # the group's leader is gone or hangs: nothing else of the group may stay behind
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM unwind the main thread as Ctrl-C does, so that every child is stopped on the way out."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def tail_text(log: Path, *, lines: int = 15) -> str:

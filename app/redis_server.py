@@ -11,17 +11,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
 
 from app.processes import start_process, stop_process, tail_text
 
-__all__ = ["RedisServerError", "find_redis_server", "run_redis_server"]
+__all__ = ["RedisServer", "RedisServerError", "find_free_port", "find_redis_server", "run_redis_server"]
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
-_PORT_ATTEMPTS = 5
 
 
 class RedisServerError(Exception):
@@ -45,68 +45,82 @@ def find_redis_server() -> Path:
     return Path(on_path)
 
 
-@contextlib.contextmanager
-def run_redis_server(directory: Path, *, append_only: bool = False) -> Iterator[str]:
-    """Run a password-protected redis-server in a directory until the context ends; yields its URL.
-
-    Args:
-        directory: Existing directory for the log and, with `append_only`, the data.
-        append_only: Keep the data on disk and load it again at the next start.
-
-    Raises:
-        RedisServerError: The server did not answer in time; the message carries its last log lines.
-    """
-    binary = find_redis_server()
-    password = secrets.token_urlsafe(24)
-    for attempt in range(_PORT_ATTEMPTS):
-        port = _find_free_port()
-        process = _start(binary, directory, port=port, password=password, append_only=append_only)
-        try:
-            if _answers(process, port=port, password=password):
-                yield f"redis://:{password}@127.0.0.1:{port}/0"
-                return
-        finally:
-            stop_process(process, grace_seconds=_STOP_SECONDS)
-        if "Address already in use" not in tail_text(directory / "redis.log") or attempt == _PORT_ATTEMPTS - 1:
-            break  # else: another program took the port between the choice and the start
-    raise RedisServerError(f"redis-server did not start:\n{tail_text(directory / 'redis.log')}")
-
-
-def _start(binary: Path, directory: Path, *, port: int, password: str, append_only: bool) -> subprocess.Popen[bytes]:
-    # the configuration goes through standard input: a command line would show the password to every user
-    configuration = "\n".join(
-        [
-            "bind 127.0.0.1",
-            f"port {port}",
-            f"requirepass {password}",
-            "dir .",
-            'save ""',
-            f"appendonly {'yes' if append_only else 'no'}",
-            "maxmemory-policy noeviction",
-            "",
-        ]
-    )
-    return start_process(
-        [str(binary), "-"],
-        log=directory / "redis.log",
-        directory=directory,
-        standard_input=configuration.encode(),
-    )
-
-
-def _answers(process: subprocess.Popen[bytes], *, port: int, password: str) -> bool:
-    deadline = time.monotonic() + _START_SECONDS
-    with contextlib.closing(redis.Redis(port=port, password=password, socket_timeout=1)) as client:
-        while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(redis.RedisError):
-                if client.ping():
-                    return True
-            time.sleep(0.02)
-    return False
-
-
-def _find_free_port() -> int:
+def find_free_port() -> int:
+    """Return a loopback port that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """How one redis-server is started, and started again: same port, same password, same data."""
+
+    directory: Path
+    """Existing directory for the log and, with `append_only`, the data."""
+    append_only: bool = False
+    """Keep the data on disk and load it again at the next start."""
+    port: int = field(default_factory=find_free_port)
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where clients find it, the password included."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def log(self) -> Path:
+        """What the server says of itself."""
+        return self.directory / "redis.log"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the server and return when it answers.
+
+        Raises:
+            RedisServerError: It did not answer in time; the message carries its last log lines.
+        """
+        configuration = [
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f"requirepass {self.password}",
+            "dir .",
+            'save ""',
+            f"appendonly {'yes' if self.append_only else 'no'}",
+            "maxmemory-policy noeviction",
+        ]
+        process = start_process(
+            [str(find_redis_server()), "-"],  # configured on standard input: all users see a command line
+            log=self.log,
+            directory=self.directory,
+            standard_input="\n".join([*configuration, ""]).encode(),
+        )
+        if not self._answers(process):
+            stop_process(process, grace_seconds=_STOP_SECONDS)
+            raise RedisServerError(f"redis-server did not start:\n{tail_text(self.log)}")
+        return process
+
+    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+        deadline = time.monotonic() + _START_SECONDS
+        with contextlib.closing(redis.Redis.from_url(self.url, socket_timeout=1)) as client:
+            while time.monotonic() < deadline and process.poll() is None:
+                with contextlib.suppress(redis.RedisError):
+                    if client.ping():
+                        return True
+                time.sleep(0.02)
+        return False
+
+
+@contextlib.contextmanager
+def run_redis_server(directory: Path, *, append_only: bool = False) -> Iterator[str]:
+    """Run a password-protected redis-server in a directory until the context ends; yields its URL.
+
+    Raises:
+        RedisServerError: The server did not start.
+    """
+    server = RedisServer(directory, append_only=append_only)
+    process = server.start()
+    try:
+        yield server.url
+    finally:
+        stop_process(process, grace_seconds=_STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""Makes sample.mp4: one smiling face, seven seconds, a hard cut and a span without a face. Run: python tests/assets/make_sample.py.
+"""Makes sample.mp4 beside this file: one smiling face, seven seconds, a hard cut and a span without a face.
 
 The picture is scikit-image's data.astronaut(), NASA's portrait of Eileen Collins (public domain). A virtual camera
 pans and zooms over it, so that the face moves and changes its size as it would in a real video.
