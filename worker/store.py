@@ -138,7 +138,7 @@ class JobStore:
     def delete(self, job_id: str) -> bool:
         """Erase every key of a job in any state, at once; a worker on it stops within a batch.
 
-        The upload is the caller's to delete (MediaStore.delete, then `confirm_erased`); if that fails, the sweeper does it.
+        The upload is the caller's to delete (MediaStore.delete, then `confirm_erased`); failing that, the sweeper does.
 
         Returns:
             False where there is no such job.
