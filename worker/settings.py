@@ -5,8 +5,9 @@ Free of torch, numpy and PyAV, so that the API process may import it.
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.labels import CLIP_FRAMES
@@ -14,7 +15,9 @@ from model.labels import CLIP_FRAMES
 __all__ = ["QueueSettings", "WorkerSettings"]
 
 _DAY_SECONDS = 24 * 3600
-_CONFIGURATION = SettingsConfigDict(env_prefix="EMOCLIP_", frozen=True, use_attribute_docstrings=True)
+_CONFIGURATION = SettingsConfigDict(
+    env_prefix="EMOCLIP_", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+)
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -24,8 +27,10 @@ class QueueSettings(BaseSettings):
 
     model_config = _CONFIGURATION
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    """Redis of job records and messages; the password belongs into it: redis://:password@host:port/0."""
+    redis_password_file: Path | None = None
+    """File with the password of `redis_url`, so that it stands neither in the environment nor in a process list."""
+    redis_url: Annotated[str, Field(validate_default=True)] = "redis://127.0.0.1:6379/0"
+    """Redis of job records and messages; the password goes into it, redis://:password@host:port/0, or into a file."""
     redis_timeout_seconds: Positive = 5.0
     """Longest wait for one answer of Redis."""
     media_dir: Path = Path("media")
@@ -48,6 +53,21 @@ class QueueSettings(BaseSettings):
     """Time between two signs of life of a worker; it counts as gone after three missed ones."""
     visibility_timeout_seconds: Annotated[int, Field(ge=1)] = 600
     """When Celery hands an unacknowledged message to another worker. Leases make a second delivery harmless."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _insert_password(cls, url: str, info: ValidationInfo) -> str:
+        file: Path | None = info.data.get("redis_password_file")
+        if file is None:
+            return url
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise ValueError("expected no password in redis_url beside redis_password_file")
+        try:
+            password = quote(file.read_text().strip(), safe="")
+        except OSError as error:
+            raise ValueError(f"redis_password_file cannot be read: {error}") from error
+        return urlunsplit(parts._replace(netloc=f":{password}@{parts.netloc}"))
 
 
 class WorkerSettings(BaseSettings):
