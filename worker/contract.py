@@ -39,7 +39,7 @@ Point = tuple[float, float]
 class Contract(BaseModel):
     """Base of all messages: immutable, and an unknown field is an error rather than silently lost."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class JobState(StrEnum):

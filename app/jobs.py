@@ -1,0 +1,251 @@
+"""What the API does with jobs: accept a video, find a job, read its rows, erase it. The only user of store and media.
+
+The order of acceptance: what the headers rule out, whether Redis answers, room on the disk; then the body, streamed
+into the media store; then the record; then the doorbell. Whatever fails before the record is written leaves nothing behind.
+A doorbell that cannot be rung is no failure: the record is the truth, and the sweeper rings again.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from anyio import to_thread
+from starlette.requests import Request
+
+from app.errors import JobNotFoundError, ResultNotReadyError, StorageFullError, TooManyUploadsError
+from app.exports import ResultHead, Summary
+from app.smoothing import half_window_seconds, iter_smoothed
+from app.uploads import UploadLimits, check_upload_headers, receive_video
+from worker import media
+from worker.contract import FrameRow, JobOptions, JobRecord, JobSnapshot, JobState
+from worker.store import JobStore, StoreUnavailableError, new_job_id
+
+__all__ = ["Jobs", "RowsPage", "create_result_head"]
+
+logger = logging.getLogger(__name__)
+
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+_NEIGHBOUR_ROWS = 256
+"""Rows beyond a page that are read at once in search of the end of its window."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsPage:
+    """Consecutive rows of a job."""
+
+    job: JobSnapshot
+    start: int
+    rows: list[FrameRow]
+
+    @property
+    def next(self) -> int | None:
+        """Place of the rows that follow, None when there will never be any."""
+        following = self.start + len(self.rows)
+        return None if self.job.state.is_terminal and following >= self.job.rows_ready else following
+
+
+class Jobs:
+    """The jobs of all owners; each method acts for one of them."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        uploads: media.MediaStore,
+        *,
+        ring: Callable[[str], object],
+        limits: UploadLimits,
+        max_uploads_at_once: int,
+    ) -> None:
+        self._store = store
+        self._uploads = uploads
+        self._ring = ring
+        self._limits = limits
+        self._max_uploads_at_once = max_uploads_at_once
+        self._uploads_now: Counter[str] = Counter()
+
+    async def accept(self, request: Request, *, owner: str, options: JobOptions, file_name: str | None) -> JobSnapshot:
+        """Receive the video of a request and queue it.
+
+        Args:
+            request: Its body is the video, or a form that holds it.
+            owner: Whose job it will be.
+            options: The job's options.
+            file_name: Name to show; None takes the form's, if it has one.
+
+        Raises:
+            ApiError: The upload is refused, by its fault or ours.
+            StoreUnavailableError: Redis does not answer, or is full.
+            ClientDisconnect: The client went away.
+        """
+        announced_bytes = check_upload_headers(request, self._limits)
+        with self._counted_upload(owner), _translate_full_storage():
+            await to_thread.run_sync(self._store.count_workers)  # rather refuse now than after two gigabytes
+            job_id = new_job_id()
+            with await to_thread.run_sync(self._begin, job_id, announced_bytes or 0) as upload:
+                video = await receive_video(request, upload.write, self._limits)
+                await to_thread.run_sync(upload.commit)
+            record = JobRecord(
+                job_id=job_id,
+                owner=owner,
+                options=options,
+                file_name=video.file_name if file_name is None else file_name,
+                size_bytes=video.size_bytes,
+                sha256=video.sha256,
+            )
+            job = await to_thread.run_sync(self._queue, record)
+        logger.info("job %s: accepted, %d bytes", job_id, video.size_bytes)
+        return job
+
+    def get(self, job_id: str, *, owner: str) -> JobSnapshot:
+        """Return a job.
+
+        Raises:
+            JobNotFoundError: There is none of this owner.
+        """
+        job = self._store.get(job_id) if _JOB_ID.fullmatch(job_id) else None
+        if job is None or job.record.owner != owner:
+            raise JobNotFoundError
+        return job
+
+    def list_jobs(self, *, owner: str, limit: int, before: str | None) -> tuple[list[JobSnapshot], str | None]:
+        """Return an owner's jobs, newest first, and the `before` of the next page, None at the end."""
+        found = self._store.list_jobs(owner, limit=limit + 1, before=before)
+        return found[:limit], found[limit - 1].record.job_id if len(found) > limit else None
+
+    def get_rows(self, job_id: str, *, owner: str, start: int, limit: int, smoothing_seconds: float) -> RowsPage:
+        """Return the rows from a place on that are final: later rows will not change them.
+
+        Raises:
+            JobNotFoundError: There is no such job of this owner.
+        """
+        job = self.get(job_id, owner=owner)  # before the rows: a job that ends in between has at least those it had
+        rows = list(self._store.get_rows(job_id, start=start, limit=limit))
+        if rows and smoothing_seconds > 0:
+            half = half_window_seconds(smoothing_seconds)
+            before = self._read_before(job_id, start, since_seconds=rows[0].pts_seconds - half)
+            after = self._read_after(job_id, start + len(rows), until_seconds=rows[-1].pts_seconds + half)
+            # if `after` holds no row beyond the window, the last windows are only known once the job has ended
+            is_complete = job.state.is_terminal
+            smoothed = iter_smoothed(
+                [*before, *rows, *after], smoothing_seconds=smoothing_seconds, is_complete=is_complete
+            )
+            rows = list(smoothed)[len(before) : len(before) + len(rows)]
+        return RowsPage(job=job, start=start, rows=rows)
+
+    def iter_result(self, job: JobSnapshot, *, smoothing_seconds: float) -> Iterator[FrameRow]:
+        """Yield all rows of a succeeded job.
+
+        Raises:
+            JobNotFoundError: The job was erased while its rows were read.
+        """
+        return iter_smoothed(self._iter_all_rows(job), smoothing_seconds=smoothing_seconds)
+
+    def delete(self, job_id: str, *, owner: str) -> None:
+        """Erase a job in any state, its upload and its rows; a worker on it stops.
+
+        Raises:
+            JobNotFoundError: There is no such job of this owner.
+        """
+        self.get(job_id, owner=owner)
+        if not self._store.delete(job_id):
+            raise JobNotFoundError
+        self._erase_upload(job_id)
+        self._store.confirm_erased(job_id)
+        logger.info("job %s: erased", job_id)
+
+    def count_workers(self) -> int:
+        """Return how many workers were heard from lately."""
+        return self._store.count_workers()
+
+    def _begin(self, job_id: str, expected_bytes: int) -> media.PendingUpload:
+        return self._uploads.begin(job_id, expected_bytes=expected_bytes)
+
+    def _queue(self, record: JobRecord) -> JobSnapshot:
+        try:
+            self._store.create(record)
+            job = self._store.get(record.job_id)
+        except StoreUnavailableError:
+            self._erase_upload(record.job_id)
+            with suppress(StoreUnavailableError):  # the answer, not the write, may be what was lost
+                self._store.delete(record.job_id)
+            raise
+        if job is None:
+            raise JobNotFoundError  # somebody deleted it at once
+        self._ring(record.job_id)
+        return job
+
+    def _erase_upload(self, job_id: str) -> None:
+        try:
+            self._uploads.delete(job_id)
+        except OSError:
+            logger.exception("job %s: the upload could not be erased, the sweeper will try again", job_id)
+
+    def _iter_all_rows(self, job: JobSnapshot) -> Iterator[FrameRow]:
+        seen = 0
+        for row in self._store.iter_rows(job.record.job_id):
+            seen += 1
+            yield row
+        if seen < job.rows_ready:  # better a broken download than one that looks whole
+            raise JobNotFoundError
+
+    def _read_before(self, job_id: str, place: int, *, since_seconds: float) -> list[FrameRow]:
+        rows: list[FrameRow] = []
+        while place > 0 and (not rows or rows[0].pts_seconds >= since_seconds):
+            count = min(place, _NEIGHBOUR_ROWS)
+            place -= count
+            rows = [*self._store.get_rows(job_id, start=place, limit=count), *rows]
+        return rows
+
+    def _read_after(self, job_id: str, place: int, *, until_seconds: float) -> list[FrameRow]:
+        rows: list[FrameRow] = []
+        while not rows or rows[-1].pts_seconds <= until_seconds:
+            found = self._store.get_rows(job_id, start=place + len(rows), limit=_NEIGHBOUR_ROWS)
+            if not found:
+                break
+            rows += found
+        return rows
+
+    @contextmanager
+    def _counted_upload(self, owner: str) -> Iterator[None]:
+        if self._uploads_now[owner] >= self._max_uploads_at_once:
+            raise TooManyUploadsError(f"At most {self._max_uploads_at_once} videos can be sent at the same time.")
+        self._uploads_now[owner] += 1
+        try:
+            yield
+        finally:
+            self._uploads_now[owner] -= 1
+            if not self._uploads_now[owner]:
+                del self._uploads_now[owner]
+
+
+def create_result_head(job: JobSnapshot, *, smoothing_seconds: float) -> ResultHead:
+    """Return all of a job's result but its rows.
+
+    Raises:
+        ResultNotReadyError: The job has not succeeded.
+    """
+    if job.state is JobState.SUCCEEDED and job.video and job.model and job.summary is not None:
+        return ResultHead(
+            video=job.video,
+            model=job.model,
+            options=job.record.options,
+            smoothing_seconds=smoothing_seconds,
+            summary=Summary(tracks=list(job.summary)),
+        )
+    if not job.state.is_terminal:
+        raise ResultNotReadyError(f"The job is still {job.state}; rows so far are at its link `frames`.")
+    reason = f": {job.failure.message}" if job.failure else "."
+    raise ResultNotReadyError(f"The job has no result, it {job.state}{reason}")
+
+
+@contextmanager
+def _translate_full_storage() -> Iterator[None]:
+    try:
+        yield
+    except media.StorageFullError as error:
+        raise StorageFullError(
+            "There is no room for the video right now. Try again later, or with a smaller one."
+        ) from error

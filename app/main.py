@@ -1,0 +1,77 @@
+"""The API process: builds the ASGI application from settings. Run: `emoclip api`."""
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from app.auth import ApiKeyMiddleware, read_api_keys
+from app.early_answers import EarlyAnswerMiddleware
+from app.errors import install_error_handlers
+from app.jobs import Jobs
+from app.openapi import install_openapi
+from app.request_ids import RequestIdMiddleware
+from app.routes import router
+from app.settings import ApiSettings
+from app.uploads import UploadLimits
+from worker.celery_app import create_celery, ring
+from worker.media import LocalMediaStore
+from worker.redis_client import create_redis_client
+from worker.settings import QueueSettings
+from worker.store import JobStore
+from worker.work_store import INDEX, Bell
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | None = None) -> FastAPI:
+    """Return the application; it connects to Redis only when it is asked something.
+
+    Args:
+        settings: The API's; None reads the environment.
+        queue: What the API shares with workers; None reads the environment.
+
+    Raises:
+        ValueError: A setting makes no sense.
+        OSError: The file of API keys cannot be read.
+    """
+    settings = settings or ApiSettings()
+    queue = queue or QueueSettings()
+    redis_client = create_redis_client(queue)
+    celery = create_celery(queue)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        celery.close()
+        redis_client.close()
+
+    app = FastAPI(
+        title="emoclip",
+        summary="Video emotion analysis: probabilities of the seven basic expressions for every face in every frame.",
+        version=importlib.metadata.version("emoclip"),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.jobs = Jobs(
+        JobStore(redis_client, queue),
+        LocalMediaStore(queue.media_dir, keep_free_bytes=settings.min_free_bytes),
+        ring=lambda job_id: ring(celery, Bell(job_id, INDEX)),
+        limits=UploadLimits(
+            max_bytes=settings.max_upload_bytes,
+            idle_seconds=settings.upload_idle_seconds,
+            total_seconds=settings.upload_total_seconds,
+        ),
+        max_uploads_at_once=settings.max_uploads_at_once,
+    )
+    app.include_router(router)
+    install_error_handlers(app)
+    install_openapi(app)
+    # the last one added sees a request first
+    app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
+    app.add_middleware(ApiKeyMiddleware, keys=read_api_keys(settings.api_keys_file))
+    app.add_middleware(EarlyAnswerMiddleware)
+    app.add_middleware(RequestIdMiddleware)
+    return app

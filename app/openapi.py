@@ -1,0 +1,54 @@
+"""The OpenAPI document: what the framework derives from the routes, and what it cannot know: problems and keys."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.errors import Problem
+
+__all__ = ["install_openapi"]
+
+_DESCRIPTION = """
+Send a video, poll its job, read a row for every analysed frame: each face with its track number, its box and landmarks
+in pixels, and the probabilities of neutral, anger, disgust, fear, happiness, sadness and surprise.
+
+Rows can be read while the job runs. Probabilities are raw; `smoothing_seconds` smooths them over time as they are read.
+Refusals are `application/problem+json` (RFC 9457) with a stable `code`.
+""".strip()
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Make the application describe itself completely."""
+
+    def create_document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _create_document(app)
+        return app.openapi_schema
+
+    app.openapi = create_document  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _create_document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, description=_DESCRIPTION, routes=app.routes
+    )
+    components = document["components"]
+    schemas = components["schemas"]
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path.startswith("/v1/"):
+                operation["security"] = [{"bearer": []}, {"header": []}, {}]
+            # the framework's own form of a refused parameter, which install_error_handlers replaces
+            refusal = operation["responses"].get("422", {})
+            refusal.get("content", {}).pop("application/json", None)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document

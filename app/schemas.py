@@ -1,0 +1,252 @@
+"""What the API answers with, as pydantic models with examples; rows and their parts are worker.contract's own."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from app.exports import Summary
+from app.uploads import MAX_FILE_NAME, clean_file_name
+from worker.contract import FrameRow, JobFailure, JobOptions, JobProgress, JobState, ModelVersion, VideoFacts
+
+__all__ = [
+    "CreateParameters",
+    "FramesPage",
+    "FramesParameters",
+    "Health",
+    "Job",
+    "JobLinks",
+    "JobPage",
+    "ListParameters",
+    "Readiness",
+    "ResultParameters",
+    "Upload",
+]
+
+_JOB_ID = "0193f2c41b7a4e0c8d5bb1b2a4f07e66"
+_TRACK_EXAMPLE: dict[str, Any] = {
+    "track": 1,
+    "frames": 250,
+    "start_seconds": 0.0,
+    "end_seconds": 9.96,
+    "emotion": "happiness",
+    "mean_probabilities": {
+        "neutral": 0.062,
+        "anger": 0.011,
+        "disgust": 0.008,
+        "fear": 0.006,
+        "happiness": 0.881,
+        "sadness": 0.014,
+        "surprise": 0.018,
+    },
+    "shares": {
+        "neutral": 0.048,
+        "anger": 0.0,
+        "disgust": 0.0,
+        "fear": 0.0,
+        "happiness": 0.952,
+        "sadness": 0.0,
+        "surprise": 0.0,
+    },
+}
+_JOB_EXAMPLE: dict[str, Any] = {
+    "id": _JOB_ID,
+    "state": "succeeded",
+    "created_at": "2026-11-23T18:30:00.125Z",
+    "started_at": "2026-11-23T18:30:00.310Z",
+    "finished_at": "2026-11-23T18:30:12.842Z",
+    "expires_at": "2026-11-24T18:30:12.842Z",
+    "options": {"sample_fps": None, "max_faces": None, "min_face_pixels": None},
+    "upload": {"file_name": "talk.mp4", "size_bytes": 1048576, "sha256": "9f86d081884c7d659a2feaa0c55ad015" * 2},
+    "progress": {"frames_done": 250, "frames_total": 250, "frames_per_second": 19.9, "eta_seconds": 0.0},
+    "rows_ready": 250,
+    "video": {
+        "duration_seconds": 10.0,
+        "frame_count": 250,
+        "analysed_frames": 250,
+        "width": 1280,
+        "height": 720,
+        "rotation_degrees": 0,
+        "codec": "h264",
+    },
+    "model": {
+        "name": "resnet18-cbam-blstm",
+        "sha256": "3b5d5c3712ab",
+        "detector": "mobilenet0.25",
+        "detector_sha256": "b7a7acab7d4e",
+    },
+    "error": None,
+    "summary": {"tracks": [_TRACK_EXAMPLE]},
+    "links": {
+        "self": f"/v1/jobs/{_JOB_ID}",
+        "frames": f"/v1/jobs/{_JOB_ID}/frames",
+        "result": f"/v1/jobs/{_JOB_ID}/result",
+    },
+}
+_ROW_EXAMPLE: dict[str, Any] = {
+    "frame": 12,
+    "pts_seconds": 0.4004,
+    "faces": [
+        {
+            "track": 1,
+            "box": [412.0, 96.5, 583.2, 310.9],
+            "score": 0.998,
+            "landmarks": [[455.1, 180.2], [540.0, 178.8], [498.7, 232.0], [462.3, 262.5], [533.4, 261.0]],
+            "emotion": "happiness",
+            "probabilities": {
+                "neutral": 0.021,
+                "anger": 0.004,
+                "disgust": 0.002,
+                "fear": 0.001,
+                "happiness": 0.961,
+                "sadness": 0.004,
+                "surprise": 0.007,
+            },
+        }
+    ],
+}
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class _Parameters(BaseModel):
+    # a misspelt parameter is refused rather than ignored
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
+
+
+class Upload(_Answer):
+    """The video as it arrived; the service deletes it when the job ends."""
+
+    file_name: str
+    """As the client named it, if it did; escape it wherever it is shown."""
+    size_bytes: int
+    sha256: str
+
+
+class JobLinks(_Answer):
+    """Where the job's parts are."""
+
+    self: str
+    frames: str
+    result: str | None
+    """Set once the job succeeded."""
+
+
+class Job(_Answer):
+    """One video on its way to its rows: `queued -> processing -> succeeded | failed | canceled`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_JOB_EXAMPLE]})
+
+    id: str
+    state: JobState
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    """When the job and its rows are erased."""
+    options: JobOptions
+    upload: Upload
+    progress: JobProgress
+    rows_ready: int
+    """Rows that can be read now, also while the job runs."""
+    video: VideoFacts | None
+    """Known once the video was read."""
+    model: ModelVersion | None
+    """Which weights made the rows."""
+    error: JobFailure | None
+    """Why the job failed: a code for programs and a sentence for people."""
+    summary: Summary | None
+    """Per track, once the job succeeded; not in lists."""
+    links: JobLinks
+
+
+class JobPage(_Answer):
+    """Jobs, newest first."""
+
+    jobs: list[Job]
+    next: str | None
+    """Give it as `cursor` for older jobs; null at the end."""
+
+
+class FramesPage(_Answer):
+    """Rows of consecutive analysed frames."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "job_id": _JOB_ID,
+                    "state": "processing",
+                    "start": 12,
+                    "smoothing_seconds": 0.0,
+                    "rows": [_ROW_EXAMPLE],
+                    "next": 13,
+                }
+            ]
+        }
+    )
+
+    job_id: str
+    state: JobState
+    start: int
+    """Position of the first row among the analysed frames."""
+    smoothing_seconds: float
+    rows: list[FrameRow]
+    next: int | None
+    """Give it as `start` for the rows that follow. Null when the job has ended and all its rows were read; while the
+    job runs it is never null, and a page without rows means: ask again after `Retry-After` seconds."""
+
+
+class CreateParameters(JobOptions):
+    """Options of a new job."""
+
+    file_name: Annotated[str, Field(max_length=MAX_FILE_NAME), AfterValidator(clean_file_name)] | None = None
+    """Name to show for the video; a form's own file name by default."""
+
+
+class ListParameters(_Parameters):
+    """Which jobs."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Most jobs in the answer."""
+    cursor: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+    """`next` of the page before."""
+
+
+class SmoothingParameters(_Parameters):
+    """How rows are smoothed."""
+
+    smoothing_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """Mean of each track's probabilities over a window of so many seconds, centred; 0 gives them as predicted."""
+
+
+class FramesParameters(SmoothingParameters):
+    """Which rows, and how."""
+
+    start: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Place of the first row among the analysed frames: 0, then `next` of the page before."""
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    """Most rows in the answer."""
+
+
+class ResultParameters(SmoothingParameters):
+    """Which form of the result."""
+
+    format: Literal["json", "csv"] = "json"
+    """JSON: everything. CSV: one line a face and frame, and one for each frame without a face."""
+
+
+class Health(_Answer):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(_Answer):
+    """Redis answers and a worker has been heard from: jobs would be accepted and worked on."""
+
+    status: Literal["ready"] = "ready"
+    workers: int
+    """Workers heard from lately."""

@@ -1,0 +1,34 @@
+"""Settings of the API process, from the environment, prefix EMOCLIP_; worker.settings has those shared with workers."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["ApiSettings"]
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ApiSettings(BaseSettings):
+    """How the API listens, what it accepts, and from whom."""
+
+    model_config = SettingsConfigDict(env_prefix="EMOCLIP_", frozen=True, use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port to listen on; 0 takes any free one."""
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 2 << 30
+    """Largest video."""
+    upload_idle_seconds: Positive = 30.0
+    """An upload that stands still for so long is given up."""
+    upload_total_seconds: Positive = 3600.0
+    """Longest time for one upload."""
+    max_uploads_at_once: Annotated[int, Field(ge=1)] = 256
+    """Videos that one API key may send at the same time; without keys, all clients together."""
+    min_free_bytes: Annotated[int, Field(ge=0)] = 256 << 20
+    """Room that must remain on the uploads' disk; a video that would not leave it is refused."""
+    api_keys_file: Path | None = None
+    """File of accepted API keys, a line each: name, blank, SHA-256 of the key in hex. Empty: no key is asked for."""
