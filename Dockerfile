@@ -4,13 +4,13 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH PYTHONPATH=/srv/emoclip
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH
 # one user for all three, so that they can share the volumes; its directories exist here because a new volume takes
 # owner and mode from the image
 RUN groupadd --gid 10001 emoclip \
     && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin emoclip \
     && install -d -o emoclip -g emoclip -m 0750 /var/lib/emoclip/media /var/lib/emoclip/redis /run/emoclip
-WORKDIR /srv/emoclip
+WORKDIR /var/lib/emoclip
 
 FROM ${PYTHON_IMAGE} AS builder
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --quiet uv==0.13.9 \
@@ -21,12 +21,23 @@ ENV VIRTUAL_ENV=/opt/venv UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy
 
 FROM builder AS api-packages
 RUN uv pip install --quiet -r pyproject.toml --constraints requirements.lock
+COPY README.md LICENSE ./
+COPY app app
+COPY worker worker
+# the labels are all that the API needs of the model; the weights stay out
+COPY model/__init__.py model/labels.py model/
+RUN uv pip install --quiet --no-deps --build-constraints requirements.lock .
 
 FROM builder AS worker-packages
 # triton (0.9 GB) is torch's compiler for torch.compile, which nothing here calls; the CUDA libraries must stay, torch
 # does not even import without them
 RUN echo triton > excluded.txt \
     && uv pip install --quiet -r pyproject.toml --extra worker --constraints requirements.lock --excludes excluded.txt
+COPY README.md LICENSE ./
+COPY app app
+COPY worker worker
+COPY model model
+RUN uv pip install --quiet --no-deps --build-constraints requirements.lock .
 
 FROM base AS redis
 RUN apt-get update -qq \
@@ -45,23 +56,16 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["sh",
 
 FROM base AS api
 COPY --from=api-packages /opt/venv /opt/venv
-COPY app app
-COPY worker worker
-# the labels are all that the API needs of the model; the weights stay out
-COPY model/__init__.py model/labels.py model/
 USER emoclip
 EXPOSE 8000
-ENTRYPOINT ["python", "-m", "app.cli"]
+ENTRYPOINT ["emoclip"]
 CMD ["api", "--host", "0.0.0.0"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", \
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 
 FROM base AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
-COPY app app
-COPY worker worker
-COPY model model
 USER emoclip
-ENTRYPOINT ["python", "-m", "app.cli"]
+ENTRYPOINT ["emoclip"]
 CMD ["worker"]
-HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=4 CMD ["python", "-m", "app.cli", "worker", "--check"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=4 CMD ["emoclip", "worker", "--check"]
