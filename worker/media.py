@@ -1,6 +1,6 @@
 """Where uploads live: MediaStore, four verbs that object storage can have as well, and LocalMediaStore, a directory.
 
-A job's upload is `<media>/<job id>/source`, alone in its directory, so that the decoder can be locked into that directory.
+A job's upload is `<media>/<job id>/source`, alone in its directory, so that the decoder can be locked into it.
 Only ids of jobs reach the file system, never a name from a client.
 """
 

