@@ -65,12 +65,12 @@ class DecoderProcess:
         self._limits = limits
         self._should_stop = should_stop or (lambda: False)
         self._waited_seconds = 0.0
+        self._has_started = False
         fds = [request.video_fd] + ([] if request.ring_fd is None else [request.ring_fd])
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-s", "-m", "worker.decode_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             bufsize=0,
             pass_fds=fds,
             cwd="/",
@@ -113,6 +113,7 @@ class DecoderProcess:
             if kind is Kind.FAILED:
                 raise _reported_error(**json.loads(payload))
             if kind is Kind.STARTED:
+                self._has_started = True
                 _report_sandbox(**json.loads(payload))
             elif kind is not Kind.BEAT:
                 yield kind, payload
@@ -157,8 +158,11 @@ class DecoderProcess:
         if self._waited_seconds > self._limits.wall_seconds:
             raise _too_slow()
 
-    def _death(self) -> errors.AnalysisError:
+    def _death(self) -> Exception:
         status = self._process.wait()
+        if not self._has_started:
+            # it has not read a byte of the video yet
+            return RuntimeError(f"the decoder process could not start, it ended with status {status}")
         if status == -signal.SIGXCPU:
             return _too_slow()
         logger.warning("the decoder process ended with status %s", status)

@@ -91,7 +91,7 @@ def _read_packets(video: OpenVideo, request: DecodeRequest, on_step: Callable[[]
     return packets
 
 
-def _is_hidden(packet: av.Packet[av.VideoStream], codec: str) -> bool:
+def _is_hidden(packet: "av.Packet[av.VideoStream]", codec: str) -> bool:
     """Return whether a VP8 or VP9 packet holds nothing but a frame that is only a reference for others (alt-ref)."""
     if codec == "vp8":
         # RFC 6386, 9.1: show_frame is bit 4 of the frame tag

@@ -11,6 +11,10 @@ from fractions import Fraction
 from itertools import chain
 
 import av
+
+# PyAV imports these when it meets the first stream; in the sandbox it is too late to read files
+import av.subtitles.codeccontext
+import av.subtitles.stream
 from av.error import FFmpegError
 
 from worker.decode_messages import CODECS, FORMATS, DecodeRequest
@@ -116,7 +120,7 @@ class OpenVideo:
             return False
         return True
 
-    def packets(self) -> Iterator[av.Packet[av.VideoStream]]:
+    def packets(self) -> Iterator["av.Packet[av.VideoStream]"]:
         """Yield the stream's packets in file order; the file ends where it cannot be read on."""
         packets = self._container.demux(self._stream)
         while True:
@@ -138,7 +142,7 @@ class OpenVideo:
             yield from self._decode(packet)
         yield from self._decode(None)
 
-    def _decode(self, packet: av.Packet[av.VideoStream] | None) -> list[av.VideoFrame]:
+    def _decode(self, packet: "av.Packet[av.VideoStream] | None") -> list[av.VideoFrame]:
         try:
             frames = self._stream.codec_context.decode(packet)
         except MemoryError as error:
