@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, FilePath, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.labels import CLIP_FRAMES
@@ -41,7 +41,7 @@ class QueueSettings(BaseSettings):
     """How long a job and its rows can be read after its end."""
     unfinished_ttl_seconds: Annotated[int, Field(ge=60)] = 7 * _DAY_SECONDS
     """How long a job that nobody works on is kept, counted from the last sign of life."""
-    lease_seconds: Positive = 30.0
+    lease_seconds: Positive = 15.0
     """How long a segment stays with a worker that gives no sign of life."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Starts of one segment before its job fails as `poison`."""
@@ -77,11 +77,11 @@ class WorkerSettings(BaseSettings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks run; `auto` takes CUDA where there is a device."""
-    weights: Path | None = None
+    weights: FilePath | None = None
     """Checkpoint of the emotion network; empty takes the one that comes with the package."""
     detector: Literal["mobilenet0.25", "resnet50"] = "mobilenet0.25"
     """Backbone of RetinaFace; `resnet50` needs `detector_weights`."""
-    detector_weights: Path | None = None
+    detector_weights: FilePath | None = None
     """Weights file of the detector; empty takes the one that comes with the wheel."""
     detector_weights_sha256: str | None = None
     """SHA-256 that `detector_weights` must have."""
@@ -118,7 +118,9 @@ class WorkerSettings(BaseSettings):
         return frames
 
     @model_validator(mode="after")
-    def _check_scales(self) -> Self:
+    def _check_detector(self) -> Self:
         if self.upscale_to > self.long_side:
             raise ValueError(f"expected upscale_to of at most {self.long_side = }, got {self.upscale_to}")
+        if self.detector == "resnet50" and self.detector_weights is None:
+            raise ValueError("expected detector_weights with the detector resnet50, got none")
         return self

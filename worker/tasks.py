@@ -1,0 +1,137 @@
+"""The worker: the Celery tasks, thin, and the composition root that builds what they call.
+
+The main process takes messages, beats and sweeps; it forks one process that analyses and alone loads torch (a fork
+after CUDA or a thread pool was started would be broken). SIGTERM makes that process give its segment back at once.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from celery import Celery, signals
+
+from worker.celery_app import ANALYZE_SEGMENT, FINISH_JOB, INDEX_JOB, SWEEP, create_celery, ring
+from worker.drain import DrainFlag
+from worker.media import LocalMediaStore
+from worker.redis_client import StoreUnavailableError, create_redis_client
+from worker.settings import QueueSettings, WorkerSettings
+from worker.sweeper import Sweeper
+from worker.upkeep import Upkeep
+from worker.work_store import WorkStore
+
+if TYPE_CHECKING:
+    from worker.steps import JobSteps
+
+__all__ = ["create_worker", "run_worker"]
+
+_RESTART_RETRIES = 40
+"""Of a command while Redis is away, half a second apart at most: 20 s, enough for its restart."""
+_PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+def run_worker() -> int:
+    """Run one worker with the settings of the environment until it is told to stop; returns the exit status."""
+    app = create_worker(QueueSettings(), WorkerSettings())
+    for noisy in ("celery.worker.strategy", "celery.app.trace"):  # two lines a task that say less than ours
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    worker = app.Worker(
+        hostname=f"emoclip-{os.getpid()}@{socket.gethostname()}",
+        loglevel="INFO",
+        quiet=True,
+        # what workers tell each other: the store's heartbeat says all that is needed
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return worker.exitcode or 0
+
+
+def create_worker(queue: QueueSettings, settings: WorkerSettings) -> Celery:
+    """Return the application with its tasks and its upkeep, which starts with the worker."""
+    app = create_celery(queue)
+    drain = DrainFlag()
+    media = LocalMediaStore(queue.media_dir)
+    _register_tasks(app, queue, settings, media, drain)
+    _register_upkeep(app, queue, media, drain)
+    return app
+
+
+def _register_tasks(
+    app: Celery, queue: QueueSettings, settings: WorkerSettings, media: LocalMediaStore, drain: DrainFlag
+) -> None:
+    @cache
+    def get_steps() -> "JobSteps":
+        # imported, and the connection made, in the process that analyses, after the fork
+        from worker.steps import JobSteps
+
+        store = WorkStore(create_redis_client(queue, retries=_RESTART_RETRIES), queue)
+        return JobSteps(store, media, settings, ring=lambda bell: ring(app, bell), is_draining=drain.is_set)
+
+    def run(step: Callable[["JobSteps"], None]) -> None:
+        try:
+            step(get_steps())
+        except StoreUnavailableError as error:
+            logger.warning("left to the sweeper: %s", error)
+        except MemoryError:  # past this border it would take the main process down as well
+            logger.error("not enough memory for a task")
+
+    @app.task(name=INDEX_JOB)
+    def index_job(job_id: str) -> None:
+        run(lambda steps: steps.index_job(job_id))
+
+    @app.task(name=ANALYZE_SEGMENT)
+    def analyze_segment(job_id: str, segment: int) -> None:
+        run(lambda steps: steps.analyze_segment(job_id, segment))
+
+    @app.task(name=FINISH_JOB)
+    def finish_job(job_id: str) -> None:
+        run(lambda steps: steps.finish_job(job_id))
+
+    @app.task(name=SWEEP)
+    def sweep() -> None:
+        _create_sweeper(app, queue, media).sweep()
+
+
+def _register_upkeep(app: Celery, queue: QueueSettings, media: LocalMediaStore, drain: DrainFlag) -> None:
+    running: list[Upkeep] = []
+
+    def start(**_: object) -> None:
+        store = WorkStore(create_redis_client(queue), queue)
+        sweeper = _create_sweeper(app, queue, media)
+        worker = f"{socket.gethostname()}-{os.getpid()}"
+        running.append(Upkeep(store, queue, worker=worker, sweep=sweeper.sweep))
+        running[0].start()
+
+    def stop(**_: object) -> None:
+        for upkeep in running:
+            upkeep.stop()
+
+    # signals hold their receivers weakly unless told otherwise
+    signals.worker_ready.connect(start, weak=False)
+    signals.worker_shutdown.connect(stop, weak=False)
+    signals.worker_shutting_down.connect(lambda **_: drain.set(), weak=False)
+    signals.worker_process_init.connect(lambda **_: _die_with_parent(), weak=False)
+
+
+def _create_sweeper(app: Celery, queue: QueueSettings, media: LocalMediaStore) -> Sweeper:
+    store = WorkStore(create_redis_client(queue), queue)
+    return Sweeper(store, media, ring=lambda bell: ring(app, bell))
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when the main one dies: left over, it would compete with its successor."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker())
