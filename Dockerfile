@@ -1,6 +1,7 @@
 # Three images from one file: `api` (HTTP, no torch), `worker` (analyses), `redis` (keeps jobs and messages).
 # requirements.lock is the constraint: it fixes the version of every package and uv checks every hash in it, while
 # pyproject.toml says which of them an image needs.
+# The stages stand in this order because Docker's older builder runs all stages before the wanted one.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
@@ -11,6 +12,21 @@ RUN groupadd --gid 10001 emoclip \
     && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin emoclip \
     && install -d -o emoclip -g emoclip -m 0750 /var/lib/emoclip/media /var/lib/emoclip/redis /run/emoclip
 WORKDIR /var/lib/emoclip
+
+FROM base AS redis
+RUN apt-get update -qq \
+    && apt-get install -qq --yes --no-install-recommends redis-server >/dev/null \
+    && rm -rf /var/lib/apt/lists/*
+USER emoclip
+# The password is made at the first start and stands in one file, which only this user can read and which the other
+# services mount; so it is in no image, environment, command line or repository.
+ENTRYPOINT ["sh", "-euc", "umask 077; file=/run/emoclip/redis_password; \
+    [ -s $file ] || python -c 'import secrets; print(secrets.token_urlsafe(32))' > $file; \
+    printf '%s\\n' 'protected-mode yes' 'dir /var/lib/emoclip/redis' 'save \"\"' 'appendonly yes' \
+        'maxmemory-policy noeviction' \"requirepass $(cat $file)\" > /tmp/redis.conf; \
+    exec redis-server /tmp/redis.conf \"$@\"", "redis"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["sh", "-euc", \
+    "REDISCLI_AUTH=$(cat /run/emoclip/redis_password) redis-cli ping | grep -q PONG"]
 
 FROM ${PYTHON_IMAGE} AS builder
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --quiet uv==0.13.9 \
@@ -28,6 +44,15 @@ COPY worker worker
 COPY model/__init__.py model/labels.py model/
 RUN uv pip install --quiet --no-deps --build-constraints requirements.lock .
 
+FROM base AS api
+COPY --from=api-packages /opt/venv /opt/venv
+USER emoclip
+EXPOSE 8000
+ENTRYPOINT ["emoclip"]
+CMD ["api", "--host", "0.0.0.0"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", \
+    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+
 FROM builder AS worker-packages
 # triton (0.9 GB) is torch's compiler for torch.compile, which nothing here calls; the CUDA libraries must stay, torch
 # does not even import without them
@@ -38,30 +63,6 @@ COPY app app
 COPY worker worker
 COPY model model
 RUN uv pip install --quiet --no-deps --build-constraints requirements.lock .
-
-FROM base AS redis
-RUN apt-get update -qq \
-    && apt-get install -qq --yes --no-install-recommends redis-server >/dev/null \
-    && rm -rf /var/lib/apt/lists/*
-USER emoclip
-# The password is made at the first start and stands in one file, which only this user can read and which the other
-# services mount; so it is in no image, environment, command line or repository.
-ENTRYPOINT ["sh", "-euc", "umask 077; file=/run/emoclip/redis_password; \
-    [ -s $file ] || python -c 'import secrets; print(secrets.token_urlsafe(32))' > $file; \
-    printf '%s\\n' 'protected-mode yes' 'dir /var/lib/emoclip/redis' 'save \"\"' 'appendonly yes' \
-        'maxmemory-policy noeviction' \"requirepass $(cat $file)\" > /tmp/redis.conf; \
-    exec redis-server /tmp/redis.conf \"$@\"", "redis"]
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["sh", "-euc", \
-    "REDISCLI_AUTH=$(cat /run/emoclip/redis_password) redis-cli ping | grep -q PONG"]
-
-FROM base AS api
-COPY --from=api-packages /opt/venv /opt/venv
-USER emoclip
-EXPOSE 8000
-ENTRYPOINT ["emoclip"]
-CMD ["api", "--host", "0.0.0.0"]
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", \
-    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 
 FROM base AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
