@@ -2,7 +2,8 @@
 
 The client must be able to read them. A server that closes while the client still sends resets the connection, and the
 answer may be lost with it; so, as nginx does ("lingering close"), the answer goes out whole, the body is read on and
-thrown away for a limited time and size, and then the connection closes. A client that waits for `100 Continue` never sends it.
+thrown away for a limited time and size, and then the connection closes. A client that waits for `100 Continue` never
+sends the body.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """What the API does with jobs: accept a video, find a job, read its rows, erase it. The only user of store and media.
 
 The order of acceptance: what the headers rule out, whether Redis answers, room on the disk; then the body, streamed
-into the media store; then the record; then the doorbell. Whatever fails before the record is written leaves nothing behind.
-A doorbell that cannot be rung is no failure: the record is the truth, and the sweeper rings again.
+into the media store; then the record; then the doorbell. Whatever fails before the record is written leaves
+nothing behind. A doorbell that cannot be rung is no failure: the record is the truth, and the sweeper rings again.
 """
 
 import logging

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.errors import Problem
+from app.schemas import FramesPage, Job
 
 __all__ = ["install_openapi"]
 
@@ -46,9 +47,11 @@ def _create_document(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             if path.startswith("/v1/"):
                 operation["security"] = [{"bearer": []}, {"header": []}, {}]
-            # the framework's own form of a refused parameter, which install_error_handlers replaces
-            refusal = operation["responses"].get("422", {})
-            refusal.get("content", {}).pop("application/json", None)
+            # the framework adds its own form of a refused parameter wherever none is documented: where none can happen
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for model in (Job, FramesPage):  # their examples again: the framework drops every null in them
+        schemas[model.__name__]["examples"] = model.model_json_schema()["examples"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document

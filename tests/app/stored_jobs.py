@@ -1,0 +1,75 @@
+"""Jobs in the real store with rows of one's choice, put there by the steps that a worker takes."""
+
+from collections.abc import Sequence
+
+from worker.contract import (
+    CLIP_FRAMES,
+    FrameRow,
+    JobRecord,
+    ModelVersion,
+    SegmentPlan,
+    SegmentRows,
+    StitchState,
+    VideoFacts,
+)
+from worker.store import new_job_id
+from worker.summary import summarise
+from worker.work_store import WorkStore
+
+MODEL = ModelVersion(name="tiny", sha256="0" * 12, detector="mobilenet0.25", detector_sha256="1" * 12)
+
+
+def create_job(store: WorkStore, *, owner: str = "") -> str:
+    """Write a queued job and return its id."""
+    job_id = new_job_id()
+    store.create(JobRecord(job_id=job_id, owner=owner, file_name="talk.mp4", size_bytes=1000, sha256="ab" * 32))
+    return job_id
+
+
+def create_job_with_rows(
+    store: WorkStore,
+    rows: Sequence[FrameRow],
+    *,
+    segments_done: int | None = None,
+    segment_frames: int = 5 * CLIP_FRAMES,
+) -> str:
+    """Write a job whose first segments are analysed, all by default; then the job is finished."""
+    job_id = create_job(store)
+    starts = range(0, len(rows), segment_frames)
+    segments = [rows[start : start + segment_frames] for start in starts]
+    lease = store.claim_index(job_id)
+    assert lease is not None
+    assert store.put_plans(
+        lease, create_facts(rows), [_plan(number, rows, start) for number, start in enumerate(starts)]
+    )
+    for number, segment in enumerate(segments[:segments_done]):
+        lease = store.claim_segment(job_id, number)
+        assert lease is not None
+        assert store.put_segment(lease, SegmentRows(segment=number, rows=tuple(segment)), model=MODEL)
+        store.advance_stitching(job_id, _keep_tracks)
+    if segments_done is None:
+        lease = store.claim_finish(job_id)
+        assert lease is not None
+        assert store.succeed(lease, summarise(rows), video=create_facts(rows))
+    return job_id
+
+
+def create_facts(rows: Sequence[FrameRow]) -> VideoFacts:
+    """Facts of a video that consists of these rows."""
+    return VideoFacts(
+        duration_seconds=len(rows) / 25,
+        frame_count=len(rows),
+        analysed_frames=len(rows),
+        width=320,
+        height=240,
+        rotation_degrees=0,
+        codec="h264",
+    )
+
+
+def _plan(number: int, rows: Sequence[FrameRow], start: int) -> SegmentPlan:
+    return SegmentPlan(segment=number, first_position=start, frames=None, pts_seconds=None, seek_pts=None)
+
+
+def _keep_tracks(state: StitchState, segment: SegmentRows) -> tuple[SegmentRows, StitchState]:
+    return segment, StitchState(next_segment=state.next_segment + 1)
