@@ -6,7 +6,6 @@ by Ctrl-C. Each command imports its libraries when it runs: `emoclip api` never 
 
 import argparse
 import contextlib
-import os
 import sys
 import tempfile
 import time
@@ -54,9 +53,7 @@ def create_parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default: EMOCLIP_HOST, else 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (default: EMOCLIP_PORT, else 8000)")
     serve.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (default: 1)")
-    serve.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="keep jobs and logs here (default: forgotten)"
-    )
+    serve.add_argument("--data-dir", type=Path, metavar="DIR", help="keep jobs and logs here (default: forgotten)")
     serve.set_defaults(run=_serve)
 
     api = commands.add_parser("api", help="run the API alone; Redis is at EMOCLIP_REDIS_URL")
@@ -65,24 +62,21 @@ def create_parser() -> argparse.ArgumentParser:
     api.set_defaults(run=_api)
 
     worker = commands.add_parser("worker", help="run one worker; Redis is at EMOCLIP_REDIS_URL")
+    worker.add_argument("--check", action="store_true", help="only tell whether a worker of this host is alive")
     worker.set_defaults(run=_worker)
     return parser
 
 
 def _analyze(options: argparse.Namespace, errors: Console) -> int:
-    from app.analyze import VideoError, analyze
+    from app.analyze import Outputs, VideoError, analyze
+    from worker.contract import JobOptions
 
+    wanted = JobOptions(
+        sample_fps=options.sample_fps, max_faces=options.max_faces, min_face_pixels=options.min_face_pixels
+    )
+    outputs = Outputs(json=options.json, csv=options.csv, plot=options.plot)
     try:
-        analyze(
-            options.video,
-            sample_fps=options.sample_fps,
-            max_faces=options.max_faces,
-            min_face_pixels=options.min_face_pixels,
-            json_path=options.json,
-            csv_path=options.csv,
-            plot_path=options.plot,
-            console=Console(),
-        )
+        analyze(options.video, wanted, outputs, console=Console())
     except VideoError as error:
         errors.print(f"{options.video}: {error}")
         return 2
@@ -139,9 +133,14 @@ def _api(options: argparse.Namespace, _errors: Console) -> int:
     return 0
 
 
-def _worker(_options: argparse.Namespace, _errors: Console) -> int:
-    # Celery's own command line takes it from here, in this very process: signals reach it unchanged
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "celery", "-A", "worker.tasks", "worker"])
+def _worker(options: argparse.Namespace, _errors: Console) -> int:
+    if options.check:
+        from app.health import has_worker_here
+
+        return 0 if has_worker_here() else 1
+    from worker.tasks import run_worker
+
+    return run_worker()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ class Result(ResultHead):
 
     rows: list[FrameRow]
 
+    def head(self) -> ResultHead:
+        """Return everything but the rows."""
+        return ResultHead.model_construct(**{name: getattr(self, name) for name in ResultHead.model_fields})
+
 
 class _SpeedColumn(ProgressColumn):
     """Frames per second, as far as known."""

@@ -152,9 +152,13 @@ class JobStore:
 
     def count_workers(self) -> int:
         """Return how many workers gave a sign of life of late; an answer at all shows that Redis can be reached."""
+        return len(self.list_workers())
+
+    def list_workers(self) -> list[str]:
+        """Return the names of the workers that gave a sign of life of late."""
         with translate_redis_errors():
-            count: Any = self._redis.zcard(WORKERS_KEY)
-        return int(count)
+            names: Any = self._redis.zrange(WORKERS_KEY, 0, -1)
+        return [name.decode() for name in names]
 
     def _read_snapshots(self, job_ids: list[str], fields: list[str]) -> list[JobSnapshot | None]:
         pipeline = self._redis.pipeline(transaction=True)

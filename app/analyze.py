@@ -1,0 +1,87 @@
+"""One video analysed in this process, without Redis: what `emoclip analyze` runs, shows and writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from app.exports import Summary, iter_csv, iter_json
+from app.plot import plot_timeline
+from app.report import Result, create_progress, print_report
+from worker.assembly import create_analyzer, create_limits
+from worker.contract import JobOptions
+from worker.errors import AnalysisError
+from worker.pipeline import analyse_video
+from worker.settings import WorkerSettings
+from worker.summary import summarise
+
+__all__ = ["Outputs", "VideoError", "analyze"]
+
+
+class VideoError(Exception):
+    """The video is missing or cannot be analysed, or a result cannot be written; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Files to write; None writes none."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    plot: Path | None = None
+
+
+def analyze(video: Path, options: JobOptions, outputs: Outputs, *, console: Console) -> Result:
+    """Analyse a video, print its report and write the files that were asked for.
+
+    Raises:
+        VideoError: Nothing was analysed, or not everything was written.
+    """
+    if not video.is_file():
+        raise VideoError("no such file" if not video.exists() else "not a file")
+    for path in (outputs.json, outputs.csv, outputs.plot):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise VideoError(f"the folder of {path} does not exist")  # known before the work, not after it
+    result = _analyse(video, options, console=console)
+    print_report(console, title=video.name, result=result)
+    try:
+        _write(result, outputs, title=video.name)
+    except OSError as error:
+        raise VideoError(f"the result cannot be written: {error}") from error
+    return result
+
+
+def _analyse(video: Path, options: JobOptions, *, console: Console) -> Result:
+    settings = WorkerSettings()
+    with console.status("loading the networks"):
+        analyzer = create_analyzer(settings)
+    with create_progress(console) as progress:
+        task = progress.add_task(video.name, total=None)
+        try:
+            analysis = analyse_video(
+                analyzer,
+                video.resolve(),
+                options,
+                create_limits(settings),
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        except AnalysisError as error:
+            raise VideoError(str(error)) from error
+    return Result(
+        video=analysis.facts,
+        model=analyzer.version,
+        options=options,
+        summary=Summary(tracks=summarise(analysis.rows)),
+        rows=analysis.rows,
+    )
+
+
+def _write(result: Result, outputs: Outputs, *, title: str) -> None:
+    if outputs.json is not None:
+        with outputs.json.open("wb") as file:
+            file.writelines(iter_json(result.head(), result.rows))
+    if outputs.csv is not None:
+        with outputs.csv.open("wb") as file:
+            file.writelines(iter_csv(result.rows))
+    if outputs.plot is not None:
+        plot_timeline(outputs.plot, result.rows, title=title)
