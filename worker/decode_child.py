@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.decode_messages import FRAME, HEADER, INDEX_LENGTHS, REQUEST_LENGTH, SLOTS, DecodeRequest, Kind
-from worker.display_matrix import UPRIGHT, Orientation, parse_display_matrix
+from worker.display_matrix import UPRIGHT, Orientation, orientation_of_rotation, parse_display_matrix
 from worker.frame_selection import planned_frames, sampled_frames
 from worker.packet_index import index_packets
 from worker.sandbox import enter_sandbox
@@ -97,9 +97,17 @@ class Turn:
         look = (frame.rotation, frame.width, frame.height)
         if look != self._known:
             self._known = look
-            matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV's types know motion vectors only
-            self._orientation = UPRIGHT if matrix is None else parse_display_matrix(bytes(matrix))
+            self._orientation = _orientation(frame)
         return self._orientation
+
+
+def _orientation(frame: av.VideoFrame) -> Orientation:
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV's types know motion vectors only
+    except ValueError:
+        # side data of a kind that PyAV has no name for, Exif in HEIC: it still knows the angle, counter-clockwise
+        return orientation_of_rotation(-frame.rotation)
+    return UPRIGHT if matrix is None else parse_display_matrix(bytes(matrix))
 
 
 def _to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:

@@ -55,3 +55,12 @@ def parse_display_matrix(content: bytes) -> Orientation:
         flips_horizontally=(c if transposed else a) < 0,
         flips_vertically=(b if transposed else d) < 0,
     )
+
+
+def orientation_of_rotation(rotation_degrees: int) -> Orientation:
+    """Return the orientation of a clockwise turn without a mirror; UPRIGHT where it is no multiple of 90 degrees."""
+    units = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}.get(rotation_degrees % 360)
+    if units is None:
+        return UPRIGHT
+    cosine, sine = units
+    return parse_display_matrix(_MATRIX.pack(cosine, sine, 0, -sine, cosine, 0, 0, 0, 1))

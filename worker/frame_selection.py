@@ -6,14 +6,14 @@ import av
 
 from worker.decode_messages import DecodeRequest
 from worker.sampling import Sampler
-from worker.video_source import OpenVideo, VideoError, frames_from_keyframe, too_many_pixels
+from worker.video_source import OpenVideo, VideoError, frames_from_keyframe, undecodable
 
 Selected = tuple[int, float, av.VideoFrame]
 """Number, pts_seconds, frame; lives inside the decoder process only."""
 
 
-def planned_frames(request: DecodeRequest, on_decoded: Callable[[], None]) -> Iterator[Selected]:
-    """Yield the frames of a plan; call `on_decoded` after every decoded frame.
+def planned_frames(request: DecodeRequest, on_step: Callable[[], None]) -> Iterator[Selected]:
+    """Yield the frames of a plan; call `on_step` all the time.
 
     Raises:
         VideoError: IndexMismatchError where the decoder's frames are not the planned ones.
@@ -23,18 +23,17 @@ def planned_frames(request: DecodeRequest, on_decoded: Callable[[], None]) -> It
     planned = iter(zip(request.frames, request.pts_seconds, strict=True))
     last = request.frames[-1]
     if request.seek_pts is None:
-        video = OpenVideo(request)
-        time_base, frames = video.time_base, video.frames()
+        video = OpenVideo(request, on_step)
+        frames = video.frames()
     else:
-        time_base, frames = frames_from_keyframe(request, request.seek_pts)
+        video, frames = frames_from_keyframe(request, request.seek_pts, on_step)
     wanted, expected = next(planned)
     number = request.seek_frame - 1
     for number, frame in enumerate(frames, start=request.seek_frame):
-        on_decoded()
         if number > last:
             raise VideoError("IndexMismatchError", f"expected {last + 1} frames in all, got more")
         if number == wanted:
-            pts_seconds = None if frame.pts is None else float((frame.pts - request.start_pts) * time_base)
+            pts_seconds = None if frame.pts is None else float((frame.pts - request.start_pts) * video.time_base)
             if pts_seconds != expected:
                 raise VideoError("IndexMismatchError", f"expected frame {number} at {expected} s, got {pts_seconds} s")
             yield number, expected, frame
@@ -45,21 +44,19 @@ def planned_frames(request: DecodeRequest, on_decoded: Callable[[], None]) -> It
         raise VideoError("IndexMismatchError", f"expected frames up to {last}, got frames up to {number}")
 
 
-def sampled_frames(request: DecodeRequest, on_decoded: Callable[[], None]) -> Iterator[Selected]:
-    """Yield the frames that a sampler keeps, all of the video decoded from the start; call `on_decoded` after each.
+def sampled_frames(request: DecodeRequest, on_step: Callable[[], None]) -> Iterator[Selected]:
+    """Yield the frames that a sampler keeps, all of the video decoded from the start; call `on_step` all the time.
 
     Raises:
         VideoError: too long, or not one frame can be decoded.
     """
-    video = OpenVideo(request)
+    video = OpenVideo(request, on_step)
     sampler = Sampler(request.sample_fps)
+    clock = _Clock(step=round(video.frame_seconds / video.time_base))
     start: int | None = None
-    previous = None
     number = -1
     for number, frame in enumerate(video.frames()):
-        on_decoded()
-        pts = _presentation_time(frame, previous=previous, step=round(video.frame_seconds / video.time_base))
-        previous = pts
+        pts = clock.time(frame)
         start = pts if start is None else start
         pts_seconds = float((pts - start) * video.time_base)
         if number >= request.max_frames:
@@ -71,15 +68,28 @@ def sampled_frames(request: DecodeRequest, on_decoded: Callable[[], None]) -> It
         if sampler.keep(pts_seconds):
             yield number, pts_seconds, frame
     if number < 0:
-        if video.pixels > request.max_pixels:
-            raise too_many_pixels(request.max_pixels)
-        raise VideoError("UndecodableError", "Not one frame of the video can be decoded: it is empty or damaged.")
+        raise undecodable(video, request.max_pixels)
 
 
-def _presentation_time(frame: av.VideoFrame, *, previous: int | None, step: int) -> int:
-    """Return the frame's own time; where it has none, the one that decoding order gives, or the next regular one."""
-    if frame.pts is not None:
-        return frame.pts
-    if previous is None:
-        return frame.dts or 0
-    return frame.dts if frame.dts is not None and frame.dts > previous else previous + step
+class _Clock:
+    """Presentation times, also for frames without one: these follow the frame before them at the usual distance."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self._previous: int | None = None
+        self._shift = 0
+        self._has_guessed = False
+
+    def time(self, frame: av.VideoFrame) -> int:
+        """Return the time of the next frame."""
+        if frame.pts is None:
+            self._has_guessed = True
+            time = 0 if self._previous is None else self._previous + self._step
+        else:
+            time = frame.pts + self._shift
+            if self._has_guessed and self._previous is not None and time <= self._previous:
+                # the video's own clock begins only now: what is known is moved behind what was guessed
+                self._shift += self._previous + self._step - time
+                time = self._previous + self._step
+        self._previous = time
+        return time

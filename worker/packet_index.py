@@ -6,7 +6,7 @@ and, after a seek, at the end; and where anything looks odd it says that it is n
 Imports PyAV, numpy and the standard library only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.decode_messages import DecodeRequest
-from worker.video_source import OpenVideo, VideoError, frames_from_keyframe, too_many_pixels
+from worker.video_source import OpenVideo, VideoError, frames_from_keyframe, undecodable
 
 VERIFIED_PIXELS = 64_000_000
 """Pixels decoded to check each end of the index: some 0.3 s of work, 277 frames of 640 x 360 or 30 of 1920 x 1080."""
 MIN_VERIFIED_FRAMES = 16
 MAX_TAIL_FACTOR = 4
 """How far over that budget the last keyframe may lie from the end for the end to be checked nevertheless."""
+DAMAGED = "damaged frames, which look different when decoding begins elsewhere"
 UNTRUSTED = {"theora": "Theora's packets", "gif": "GIF's packets"}
 """Codecs whose packets were seen to be no frames in undamaged files."""
 
@@ -37,6 +38,17 @@ class PacketIndex:
     frame_count: int
     reason: str = ""
     """Why the index is not exact; empty where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """The first frames as the decoder delivers them."""
+
+    first: av.VideoFrame
+    pts: NDArray[np.int64]
+    is_all: bool
+    """Whether the whole video was decoded and every frame had a time."""
+    is_damaged: bool
 
 
 @dataclass(slots=True)
@@ -56,25 +68,26 @@ def index_packets(request: DecodeRequest, on_step: Callable[[], None]) -> tuple[
     Raises:
         VideoError: the video is unusable, too long, or not one frame of it can be decoded.
     """
-    video = OpenVideo(request)
-    packets = _read_packets(video, request, on_step)
+    video = OpenVideo(request, on_step)
+    packets = _read_packets(video, request)
     index = _sort_packets(packets, video)
-    verified, first, decoded_all = _decode_beginning(request, video)
-    if decoded_all:
+    beginning = _decode_beginning(request, on_step)
+    if beginning.is_all:
         # the decoder has said it all
-        index = _index_of_decoded(verified, index)
-    elif not index.reason and not np.array_equal(verified, index.pts[: len(verified)]):
+        index = _index_of_decoded(beginning.pts, index)
+    elif not index.reason and not np.array_equal(beginning.pts, index.pts[: len(beginning.pts)]):
         index.reason = "the decoder's first frames differ from the packets"
-    elif not index.reason:
-        index.reason = _check_end(request, index, first)
-    return index, video, first
+    if beginning.is_damaged:
+        index.reason = index.reason or DAMAGED
+    elif not index.reason and not beginning.is_all:
+        index.reason = _check_end(request, index, beginning.first, on_step)
+    return index, video, beginning.first
 
 
-def _read_packets(video: OpenVideo, request: DecodeRequest, on_step: Callable[[], None]) -> _Packets:
+def _read_packets(video: OpenVideo, request: DecodeRequest) -> _Packets:
     packets = _Packets()
     latest = None
     for packet in video.packets():
-        on_step()
         if packet.is_discard or _is_hidden(packet, video.codec):
             continue
         packets.is_damaged |= packet.is_corrupt
@@ -87,7 +100,7 @@ def _read_packets(video: OpenVideo, request: DecodeRequest, on_step: Callable[[]
                 latest, packets.last_duration = packet.pts, packet.duration or 0
         if len(packets.pts) + packets.without_pts > request.max_frames:
             raise VideoError("TooLongError", f"The video has more than {request.max_frames} frames. Send a part of it.")
-    packets.is_damaged |= video.damaged_packets > 0
+    packets.is_damaged |= video.is_damaged
     return packets
 
 
@@ -124,7 +137,7 @@ def _sort_packets(packets: _Packets, video: OpenVideo) -> PacketIndex:
     if packets.without_pts:
         index.reason = f"{packets.without_pts} packets without a time"
     elif packets.is_damaged:
-        index.reason = "damaged packets"
+        index.reason = DAMAGED
     elif video.codec in UNTRUSTED:
         index.reason = f"{UNTRUSTED[video.codec]} are not frames"
     elif video.container_name == "avi" and video.codec in ("h264", "hevc"):
@@ -134,21 +147,21 @@ def _sort_packets(packets: _Packets, video: OpenVideo) -> PacketIndex:
     return index
 
 
-def _decode_beginning(request: DecodeRequest, video: OpenVideo) -> tuple[NDArray[np.int64], av.VideoFrame, bool]:
-    """Decode the first frames; return their times, the first one, and whether these were all."""
-    beginning = OpenVideo(request)
-    frames = beginning.frames()
+def _decode_beginning(request: DecodeRequest, on_step: Callable[[], None]) -> _Beginning:
+    video = OpenVideo(request, on_step)
+    frames = video.frames()
     first = next(frames, None)
     if first is None:
-        if video.pixels > request.max_pixels:
-            raise too_many_pixels(request.max_pixels)
-        raise VideoError("UndecodableError", "Not one frame of the video can be decoded: it is empty or damaged.")
+        raise undecodable(video, request.max_pixels)
     wanted = _budget(first)
     times = [first.pts, *(frame.pts for frame in islice(frames, wanted - 1))]
-    decoded_all = len(times) < wanted
     known = [time for time in times if time is not None]
-    complete = decoded_all and len(known) == len(times)
-    return np.array(known, dtype=np.int64), first, complete
+    return _Beginning(
+        first=first,
+        pts=np.array(known, dtype=np.int64),
+        is_all=len(known) == len(times) < wanted,
+        is_damaged=video.is_damaged,
+    )
 
 
 def _index_of_decoded(decoded: NDArray[np.int64], packets: PacketIndex) -> PacketIndex:
@@ -163,7 +176,7 @@ def _index_of_decoded(decoded: NDArray[np.int64], packets: PacketIndex) -> Packe
     )
 
 
-def _check_end(request: DecodeRequest, index: PacketIndex, first: av.VideoFrame) -> str:
+def _check_end(request: DecodeRequest, index: PacketIndex, first: av.VideoFrame, on_step: Callable[[], None]) -> str:
     """Decode the last frames; return what is wrong with the index, if anything."""
     wanted = _budget(first)
     candidates = index.keyframes[index.keyframes <= max(0, index.frame_count - wanted)]
@@ -172,13 +185,11 @@ def _check_end(request: DecodeRequest, index: PacketIndex, first: av.VideoFrame)
         begin = int(index.keyframes[-1])
     if index.frame_count - begin > wanted * MAX_TAIL_FACTOR:
         return ""  # too dear; the analysis itself will notice
-    _, frames = frames_from_keyframe(request, int(index.pts[begin]))
-    delivered = np.fromiter(_times(frames), dtype=np.int64)
-    return "" if np.array_equal(delivered, index.pts[begin:]) else "the decoder's last frames differ from the packets"
-
-
-def _times(frames: Iterator[av.VideoFrame]) -> Iterator[int]:
-    return (frame.pts for frame in frames if frame.pts is not None)
+    video, frames = frames_from_keyframe(request, int(index.pts[begin]), on_step)
+    delivered = np.array([frame.pts for frame in frames if frame.pts is not None], dtype=np.int64)
+    if not np.array_equal(delivered, index.pts[begin:]):
+        return "the decoder's last frames differ from the packets"
+    return DAMAGED if video.is_damaged else ""
 
 
 def _budget(frame: av.VideoFrame) -> int:

@@ -6,7 +6,7 @@ anything else even where there is no Landlock. Imports PyAV and the standard lib
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 
@@ -36,7 +36,8 @@ class VideoError(Exception):
 class OpenVideo:
     """One container opened at its start, and the stream that a viewer would call the video."""
 
-    def __init__(self, request: DecodeRequest) -> None:
+    def __init__(self, request: DecodeRequest, on_step: Callable[[], None]) -> None:
+        """Open the video of `request`; `on_step` is called with every packet read."""
         options = {"max_pixels": str(request.max_pixels), "codec_whitelist": ",".join(CODECS)}
         os.lseek(request.video_fd, 0, os.SEEK_SET)  # the descriptor's position outlives the container that moved it
         try:
@@ -64,7 +65,11 @@ class OpenVideo:
         if request.threads > 1:
             self._stream.codec_context.thread_type = "AUTO"  # type: ignore[assignment]  # PyAV takes the name, too
         self._max_pixels = request.max_pixels
-        self.damaged_packets = 0
+        self.pixels = self._stream.codec_context.width * self._stream.codec_context.height
+        """Size of a picture as the header says, 0 where it does not; a decoder that refuses it forgets it."""
+        self._on_step = on_step
+        self.is_damaged = False
+        """Whether anything read so far could not be decoded, or only in part."""
 
     def _choose_stream(self) -> av.VideoStream:
         pictures = [
@@ -107,11 +112,6 @@ class OpenVideo:
         """Name of the codec, whichever decoder it is: `av1`, not `libdav1d`."""
         return self._stream.codec_context.codec.canonical_name
 
-    @property
-    def pixels(self) -> int:
-        """Size of a picture as far as known."""
-        return self._stream.codec_context.width * self._stream.codec_context.height
-
     def seek(self, pts: int) -> bool:
         """Move to a keyframe at or before `pts`, as far as the container can; return whether it could."""
         try:
@@ -129,15 +129,16 @@ class OpenVideo:
             except MemoryError as error:
                 raise VideoError("TooManyPixelsError", TOO_MUCH_MEMORY) from error
             except FFmpegError:
-                self.damaged_packets += 1
+                self.is_damaged = True
                 return
             if packet is None:
                 return
+            self._on_step()
             if packet.size:  # PyAV ends with an empty packet
                 yield packet
 
     def frames(self) -> Iterator[av.VideoFrame]:
-        """Yield the decoded frames in presentation order; packets that cannot be decoded are counted and skipped."""
+        """Yield the decoded frames in presentation order; packets that cannot be decoded are skipped."""
         for packet in self.packets():
             yield from self._decode(packet)
         yield from self._decode(None)
@@ -148,30 +149,44 @@ class OpenVideo:
         except MemoryError as error:
             raise VideoError("TooManyPixelsError", TOO_MUCH_MEMORY) from error
         except FFmpegError:
-            self.damaged_packets += 1
+            self.is_damaged = True
             return []
         for frame in frames:
             if frame.width * frame.height > self._max_pixels:
                 raise too_many_pixels(self._max_pixels)
+            self.is_damaged |= frame.is_corrupt
         return frames
 
 
-def frames_from_keyframe(request: DecodeRequest, seek_pts: int) -> tuple[Fraction, Iterator[av.VideoFrame]]:
-    """Return the time base and the frames from the one shown at `seek_pts` on.
+def frames_from_keyframe(
+    request: DecodeRequest, seek_pts: int, on_step: Callable[[], None]
+) -> tuple[OpenVideo, Iterator[av.VideoFrame]]:
+    """Return the video and its frames from the one shown at `seek_pts` on.
 
     There are none where that frame cannot be reached even from the start. A seek is not believed: only a decoder that
     delivers exactly the frame of `seek_pts` is. Leading pictures of an open group, and keyframes that merely begin a
     gradual refresh, deliver another one first; then decoding begins earlier.
     """
     for seconds in (*EARLIER_SECONDS, None):
-        video = OpenVideo(request)
+        video = OpenVideo(request, on_step)
         if seconds is not None and not video.seek(seek_pts - round(seconds / video.time_base)):
             continue
         frames = (frame for frame in video.frames() if frame.pts is not None and frame.pts >= seek_pts)
         first = next(frames, None)
         if first is not None and first.pts == seek_pts:
-            return video.time_base, chain([first], frames)
-    return Fraction(1), iter(())
+            return video, chain([first], frames)
+    return video, iter(())
+
+
+def undecodable(video: OpenVideo, max_pixels: int) -> VideoError:
+    """Return the error for a video without a single frame."""
+    if video.pixels > max_pixels:
+        return too_many_pixels(max_pixels)
+    return VideoError(
+        "UndecodableError",
+        "Not one frame of the video can be decoded: it is empty, damaged, "
+        f"or its frames have more than {max_pixels} pixels.",
+    )
 
 
 def too_many_pixels(max_pixels: int) -> VideoError:
