@@ -1,7 +1,8 @@
 """The command `emoclip`: the whole service (`serve`), its single processes (`api`, `worker`), one video (`analyze`).
 
-Exit codes: 0 done; 1 the service failed; 2 wrong usage, or a video that is missing or cannot be analysed; 130 stopped
-by Ctrl-C. Each command imports its libraries when it runs: `emoclip api` never loads torch.
+Exit codes: 0 done, or a service stopped by Ctrl-C or SIGTERM; 1 the service failed; 2 wrong usage, or a video that is
+missing or cannot be analysed; 130 an analysis stopped by Ctrl-C. Each command imports its libraries when it runs:
+`emoclip api` never loads torch.
 """
 
 import argparse
@@ -16,6 +17,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 __all__ = ["create_parser", "main"]
+
+_LOOK_SECONDS = 0.5
+"""How often the one-command service looks whether all its processes run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +93,7 @@ def _serve(options: argparse.Namespace, errors: Console) -> int:
     from app.settings import ApiSettings
 
     settings = ApiSettings()
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_as_interrupt())
         if options.data_dir is None:
@@ -107,19 +111,23 @@ def _serve(options: argparse.Namespace, errors: Console) -> int:
                         workers=options.workers,
                     )
                 )
-            console.print(f"emoclip is ready on {service.url} (documentation: {service.url}/docs)", highlight=False)
-            console.print(f"logs: {service.log_directory}; Ctrl-C stops it", highlight=False)
+            console.print(f"emoclip is ready on {service.url} (documentation: {service.url}/docs)")
+            console.print(f"logs: {service.log_directory}; Ctrl-C stops it")
             while True:
-                time.sleep(0.5)
+                time.sleep(_LOOK_SECONDS)
                 service.ensure_running()
         except EmbeddedServiceError as error:
             errors.print(str(error))
             return 1
+        except KeyboardInterrupt:  # the way in which a service is meant to end
+            console.print("stopping")
+            return 0
 
 
 def _api(options: argparse.Namespace, _errors: Console) -> int:
     import uvicorn
 
+    from app.logs import create_log_config
     from app.settings import ApiSettings
 
     settings = ApiSettings()
@@ -129,6 +137,9 @@ def _api(options: argparse.Namespace, _errors: Console) -> int:
         host=options.host or settings.host,
         port=settings.port if options.port is None else options.port,
         server_header=False,
+        access_log=False,  # app.request_ids logs requests, without the names that a query may hold
+        log_config=create_log_config(),
+        timeout_graceful_shutdown=10,  # an upload may take an hour; what it left is cleaned up when it is cut off
     )
     return 0
 

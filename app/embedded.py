@@ -5,6 +5,7 @@ or Docker would do it; one that keeps ending ends the service with a sentence an
 """
 
 import contextlib
+import fcntl
 import socket
 import subprocess
 import sys
@@ -149,6 +150,7 @@ def run_service(
     )
     service = Service(f"http://{_url_host(host)}:{port}", logs, children)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_lock(directory))
         try:
             for child in children:
                 stack.callback(child.stop)
@@ -157,6 +159,17 @@ def run_service(
             yield service
         except RedisServerError as error:
             raise EmbeddedServiceError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Keep a second service out of the directory: two servers that write one append-only file destroy it."""
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EmbeddedServiceError(f"another service is running in {directory}") from error
+        yield
 
 
 def _is_free(host: str, port: int) -> bool:

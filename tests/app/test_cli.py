@@ -1,0 +1,86 @@
+"""The command line: what it writes and prints, its exit codes, and what it leaves unloaded."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.report import Result
+from model.labels import EMOTIONS
+
+
+@pytest.fixture
+def few_frames(sample_video: Path) -> list[str]:
+    """Arguments that analyse the sample at two frames a second."""
+    return ["analyze", str(sample_video), "--sample-fps", "2"]
+
+
+def test_analyze_writes_what_the_api_returns(few_frames: list[str], tmp_path: Path) -> None:
+    json_path, csv_path, plot_path = (tmp_path / name for name in ("result.json", "rows.csv", "timeline.png"))
+    outputs = ["--json", str(json_path), "--csv", str(csv_path), "--plot", str(plot_path)]
+    assert main(few_frames + outputs) == 0
+
+    content = json.loads(json_path.read_text())
+    assert {"video", "model", "summary", "rows"} <= content.keys()
+    result = Result.model_validate(content)
+    assert (result.video.frame_count, result.video.analysed_frames, len(result.rows)) == (175, 14, 14)
+    faces = [(row.frame, face) for row in result.rows for face in row.faces]
+    with csv_path.open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["track"]]
+    assert [(int(line["frame"]), int(line["track"])) for line in lines] == [(n, face.track) for n, face in faces]
+    assert plot_path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_analyze_prints_a_readable_report(few_frames: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(few_frames) == 0
+    output = capsys.readouterr().out
+    assert "sample.mp4" in output
+    assert "480 x 360, 7.00 s, 14 of 175 frames analysed" in output
+    assert any(emotion.value in output for emotion in EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("missing.mp4", None), ("notes.mp4", b"not a video\n"), ("empty.mp4", b"")],
+    ids=["missing", "text", "empty"],
+)
+def test_analyze_answers_a_bad_file_with_one_line(
+    name: str, content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = tmp_path / name
+    if content is not None:
+        video.write_bytes(content)
+    assert main(["analyze", str(video)]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"{video}: ")
+    assert errors.count("\n") == 1
+
+
+def test_analyze_refuses_an_impossible_option_by_name(sample_video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["analyze", str(sample_video), "--sample-fps", "0"]) == 2
+    assert "sample_fps" in capsys.readouterr().err
+
+
+def test_analyze_tells_before_the_work_that_a_result_has_no_folder(
+    sample_video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["analyze", str(sample_video), "--json", str(tmp_path / "none" / "a.json")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_wrong_setting_is_named_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMOCLIP_PORT", "many")
+    assert main(["api"]) == 2
+    assert capsys.readouterr().err.startswith("port: ")
+
+
+def test_command_line_itself_loads_neither_service_nor_network() -> None:
+    code = "import sys, app.cli; app.cli.create_parser(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"torch", "av", "celery", "fastapi", "uvicorn", "matplotlib"}.isdisjoint(loaded)
