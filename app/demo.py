@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 import httpx
 from rich.console import Console
@@ -87,7 +86,7 @@ def analyse_over_http(url: str, video: Path, *, console: Console, on_poll: Calla
     with httpx.Client(base_url=url, timeout=_HTTP_SECONDS, trust_env=False) as client, create_progress(console) as bar:
         task = bar.add_task("uploading", total=None)
         with video.open("rb") as file:
-            job = _read_job(client.post("/v1/jobs", params={"file_name": quote(video.name)}, content=file))
+            job = _read_job(client.post("/v1/jobs", params={"file_name": video.name}, content=file))
         while not job.state.is_terminal:
             time.sleep(_POLL_SECONDS)
             on_poll()

@@ -261,7 +261,10 @@ def _answer_framework_error(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.NOT_FOUND:
         code, detail = ProblemCode.NOT_FOUND, f"There is nothing at {request.url.path}; the API is described at /docs."
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
-        code, detail = ProblemCode.METHOD_NOT_ALLOWED, f"{request.url.path} does not answer {request.method}."
+        code, detail = (
+            ProblemCode.METHOD_NOT_ALLOWED,
+            f"{request.url.path} does not answer {request.method}, only {(error.headers or {}).get('Allow')}.",
+        )
     else:
         code, detail = ProblemCode.BAD_REQUEST, error.detail
     return _respond(request, status, code, detail, headers=error.headers or {})

@@ -54,6 +54,8 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         version=importlib.metadata.version("emoclip"),
         lifespan=lifespan,
         redoc_url=None,
+        # a redirected upload would need to be sent again, and curl without -L shows nothing
+        redirect_slashes=False,
     )
     app.state.jobs = Jobs(
         JobStore(redis_client, queue),

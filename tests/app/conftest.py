@@ -72,11 +72,11 @@ def create_server(queue: QueueSettings) -> Iterator[CreateServer]:
 
 
 @contextlib.contextmanager
-def run_server(app: FastAPI, *, root_path: str = "") -> Iterator[str]:
+def run_server(app: FastAPI, *, root_path: str = "", graceful_seconds: int = 5) -> Iterator[str]:
     """Serve an application from a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
-            uvicorn.Config(app, root_path=root_path, log_level="critical", timeout_graceful_shutdown=5)
+            uvicorn.Config(app, root_path=root_path, log_level="critical", timeout_graceful_shutdown=graceful_seconds)
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

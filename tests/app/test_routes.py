@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from typing import Any
 
 import httpx
@@ -398,3 +399,14 @@ def test_request_id_of_the_client_is_kept_if_harmless(client: httpx.Client) -> N
 
     assert kept == "proxy-17"
     assert replaced not in ("", "<script>")
+
+
+def test_request_is_logged_without_its_query(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        request_id = client.post("/v1/jobs", params={"file_name": "private.mp4"}, content=b"x").headers["x-request-id"]
+        client.get("/v1/nowhere%0Aforged line")
+
+    assert "POST '/v1/jobs' 202, " in caplog.text
+    assert request_id in caplog.text
+    assert "private" not in " ".join(record.getMessage() for record in caplog.records if record.name != "httpx")
+    assert "\nforged" not in caplog.text

@@ -13,7 +13,8 @@ import httpx
 import pytest
 import redis
 
-from tests.app.conftest import CreateServer
+from app.main import create_app
+from tests.app.conftest import CreateServer, run_server
 from worker.celery_app import INDEX_JOB
 from worker.settings import QueueSettings
 
@@ -278,6 +279,16 @@ def test_client_that_goes_away_leaves_nothing(jobs_url: str, queue: QueueSetting
         wait_until(lambda: any(queue.media_dir.glob("*/*")))
 
     wait_until(lambda: is_untouched(queue, redis_client))
+
+
+def test_shutdown_during_an_upload_leaves_nothing(queue: QueueSettings, redis_client: redis.Redis) -> None:
+    with socket.socket() as connection:  # stays open longer than the server lives
+        with run_server(create_app(queue=queue), graceful_seconds=1) as url:
+            connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+            connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\nbegin")
+            wait_until(lambda: any(queue.media_dir.glob("*/*")))
+
+        assert is_untouched(queue, redis_client)
 
 
 def test_wrong_key_is_refused_before_the_body(
