@@ -6,6 +6,7 @@ most significant first, and four bits of checksum; it survives lossy coding and,
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -287,6 +288,27 @@ def truncate(path: Path, *, keep: float) -> Path:
     return path
 
 
+def count_decodable_frames(path: Path) -> int:
+    """Return how many frames a plain sequential decode delivers, damaged packets skipped and reading errors the end."""
+    with av.open(str(path), metadata_errors="ignore") as container:
+        stream = container.streams.video[0]
+        stream.thread_count = 1
+        return sum(1 for _ in _decode_tolerantly(container, stream))
+
+
+def _decode_tolerantly(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            break
+        with suppress(av.FFmpegError):
+            yield from packet.decode()
+    with suppress(av.FFmpegError):
+        yield from stream.decode(None)
+
+
 def reference_frames(path: Path) -> Iterator[tuple[float, Picture]]:
     """Yield (seconds since the first frame, picture as stored) of a plain sequential decode: the measure of all rows.
 
@@ -296,21 +318,16 @@ def reference_frames(path: Path) -> Iterator[tuple[float, Picture]]:
         stream = container.streams.video[0]
         stream.thread_count = 1
         start: int | None = None
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                continue
-            for frame in frames:
-                assert frame.pts is not None
-                assert stream.time_base is not None
-                start = frame.pts if start is None else start
-                yield float((frame.pts - start) * stream.time_base), frame.to_ndarray(format="rgb24").astype(np.uint8)
+        for frame in _decode_tolerantly(container, stream):
+            assert frame.pts is not None
+            assert stream.time_base is not None
+            start = frame.pts if start is None else start
+            yield float((frame.pts - start) * stream.time_base), frame.to_ndarray(format="rgb24").astype(np.uint8)
 
 
 @cache
 def _portrait(height: int) -> Picture:
-    face = data.astronaut()[0:240, 110:340]  # type: ignore[no-untyped-call]  # scikit-image has no types
+    face = data.astronaut()[0:240, 110:340]
     scale = height / face.shape[0]
     width = round(face.shape[1] * scale)
     rows = (np.arange(height) / scale).astype(int)

@@ -52,7 +52,7 @@ def sampled_frames(request: DecodeRequest, on_step: Callable[[], None]) -> Itera
     """
     video = OpenVideo(request, on_step)
     sampler = Sampler(request.sample_fps)
-    clock = _Clock(step=round(video.frame_seconds / video.time_base))
+    clock = _Clock(step=max(1, round(video.frame_seconds / video.time_base)))
     start: int | None = None
     number = -1
     for number, frame in enumerate(video.frames()):

@@ -59,14 +59,14 @@ def test_index_video_leaves_out_frames_that_an_edit_list_hides(tmp_path: Path) -
 
 
 def test_index_video_tells_the_displayed_size(tmp_path: Path) -> None:
-    facts = index_of(videos.write_rotated(tmp_path / "video.mp4", 90)).facts()
+    facts = index_of(videos.write_rotated(tmp_path / "stored_as_120_x_160.mp4", 90)).facts()
 
     assert (facts.width, facts.height, facts.rotation_degrees, facts.codec) == (
         160,
         120,
         90,
         "h264",
-    )  # stored as 120 x 160
+    )
 
 
 def test_index_video_counts_the_last_frames_duration(tmp_path: Path) -> None:
