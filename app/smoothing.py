@@ -95,7 +95,7 @@ def _smooth(row: FrameRow, sums: dict[int, _TrackSum]) -> FrameRow:
 
 def _smooth_face(face: FaceRow, track: _TrackSum) -> FaceRow:
     scale = track.faces * _FIXED_POINT
-    # six digits are what the stored probabilities carry
+    # one digit more than the stored probabilities carry
     probabilities = {emotion: round(total / scale, 6) for emotion, total in zip(EMOTIONS, track.totals, strict=True)}
     dominant = EMOTIONS[track.totals.index(max(track.totals))]
     return face.model_copy(update={"emotion": dominant, "probabilities": probabilities})
