@@ -1,5 +1,6 @@
 """Uploads over a real socket: what is accepted, what is refused and when, and that nothing is left of what failed."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -14,6 +15,7 @@ import pytest
 import redis
 
 from app.main import create_app
+from app.redis_server import run_redis_server
 from tests.app.conftest import CreateServer, run_server
 from worker.celery_app import INDEX_JOB
 from worker.settings import QueueSettings
@@ -345,6 +347,24 @@ def test_unreachable_redis_is_said_before_the_body(create_server: CreateServer, 
     assert_refused(response, 503, "queue_unavailable")
     assert "retry-after" in response.headers
     assert not unreachable.media_dir.exists()
+
+
+def test_redis_that_dies_during_the_upload_leaves_nothing(create_server: CreateServer, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as redis_server:
+        redis_url = redis_server.enter_context(run_redis_server(tmp_path))
+        mortal = QueueSettings(redis_url=redis_url, media_dir=tmp_path / "media")
+        url = create_server(queue=mortal)
+
+        def iter_pieces_around_a_death() -> Iterator[bytes]:
+            yield VIDEO
+            wait_until(lambda: any(mortal.media_dir.glob("*/*")))
+            redis_server.close()
+            yield VIDEO
+
+        response = httpx.post(url + "/v1/jobs", content=iter_pieces_around_a_death(), timeout=30)
+
+    assert_refused(response, 503, "queue_unavailable")
+    assert list(mortal.media_dir.iterdir()) == []
 
 
 def test_redis_without_room_leaves_nothing(jobs_url: str, queue: QueueSettings, redis_client: redis.Redis) -> None:
