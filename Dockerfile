@@ -5,7 +5,7 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/emoclip/bin:/opt/venv/bin:$PATH PYTHONPATH=/opt/emoclip
 # one user for all three, so that they can share the volumes; its directories exist here because a new volume takes
 # owner and mode from the image
 RUN groupadd --gid 10001 emoclip \
@@ -37,15 +37,19 @@ ENV VIRTUAL_ENV=/opt/venv UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy
 
 FROM builder AS api-packages
 RUN uv pip install --quiet -r pyproject.toml --constraints requirements.lock
+
+# the project itself goes into a layer of its own: a change of the code moves kilobytes, not the libraries
+FROM builder AS api-project
 COPY README.md LICENSE ./
 COPY app app
 COPY worker worker
 # the labels are all that the API needs of the model; the weights stay out
 COPY model/__init__.py model/labels.py model/
-RUN uv pip install --quiet --no-deps --build-constraints requirements.lock .
+RUN uv pip install --quiet --no-deps --target /opt/emoclip --build-constraints requirements.lock .
 
 FROM base AS api
 COPY --from=api-packages /opt/venv /opt/venv
+COPY --from=api-project /opt/emoclip /opt/emoclip
 USER emoclip
 EXPOSE 8000
 ENTRYPOINT ["emoclip"]
@@ -58,14 +62,17 @@ FROM builder AS worker-packages
 # does not even import without them
 RUN echo triton > excluded.txt \
     && uv pip install --quiet -r pyproject.toml --extra worker --constraints requirements.lock --excludes excluded.txt
+
+FROM builder AS worker-project
 COPY README.md LICENSE ./
 COPY app app
 COPY worker worker
 COPY model model
-RUN uv pip install --quiet --no-deps --build-constraints requirements.lock .
+RUN uv pip install --quiet --no-deps --target /opt/emoclip --build-constraints requirements.lock .
 
 FROM base AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
+COPY --from=worker-project /opt/emoclip /opt/emoclip
 USER emoclip
 ENTRYPOINT ["emoclip"]
 CMD ["worker"]

@@ -107,7 +107,7 @@ def _serve(options: argparse.Namespace, errors: Console) -> int:
                     run_service(
                         directory,
                         host=options.host or settings.host,
-                        port=settings.port if options.port is None else options.port,
+                        port=(settings.port if options.port is None else options.port) or None,
                         workers=options.workers,
                     )
                 )
@@ -124,16 +124,23 @@ def _serve(options: argparse.Namespace, errors: Console) -> int:
             return 0
 
 
-def _api(options: argparse.Namespace, _errors: Console) -> int:
+def _api(options: argparse.Namespace, errors: Console) -> int:
     import uvicorn
 
     from app.logs import create_log_config
+    from app.main import create_app
     from app.settings import ApiSettings
 
     settings = ApiSettings()
+    try:
+        app = create_app(settings)
+    except (OSError, ValueError) as error:  # such as a file of API keys that cannot be read
+        if isinstance(error, ValidationError):
+            raise
+        errors.print(str(error))
+        return 2
     uvicorn.run(
-        "app.main:create_app",
-        factory=True,
+        app,
         host=options.host or settings.host,
         port=settings.port if options.port is None else options.port,
         server_header=False,

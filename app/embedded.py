@@ -23,7 +23,8 @@ __all__ = ["EmbeddedServiceError", "Service", "run_service"]
 
 _READY_SECONDS = 180.0
 _POLL_SECONDS = 0.1
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 15.0
+"""Longer than the API waits for uploads that it cuts off at its end."""
 _MAX_STARTS, _MAX_STARTS_SECONDS = 5, 60.0
 
 

@@ -80,6 +80,14 @@ def test_wrong_setting_is_named_without_a_traceback(
     assert capsys.readouterr().err.startswith("port: ")
 
 
+def test_missing_file_of_keys_is_named_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMOCLIP_API_KEYS_FILE", str(tmp_path / "keys"))
+    assert main(["api"]) == 2
+    assert str(tmp_path / "keys") in capsys.readouterr().err
+
+
 def test_command_line_itself_loads_neither_service_nor_network() -> None:
     code = "import sys, app.cli; app.cli.create_parser(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
