@@ -18,6 +18,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from worker.decode_messages import FRAME, HEADER, INDEX_LENGTHS, REQUEST_LENGTH, SLOTS, DecodeRequest, Kind
@@ -74,10 +75,12 @@ class Shipper:
         self._ring = mmap(request.ring_fd, SLOTS * request.slot_bytes)
         self._free = list(range(SLOTS))
         self._turn = Turn()
+        self._reformatter = VideoReformatter()  # one for all frames: making its tables and threads takes a millisecond
 
     def ship(self, frame: av.VideoFrame, *, number: int, pts_seconds: float) -> None:
         """Send one frame."""
-        picture = self._turn.orientation(frame).apply(_to_rgb(frame))
+        rgb = self._reformatter.reformat(frame, format="rgb24")
+        picture = self._turn.orientation(frame).apply(_view_pixels(rgb))
         slot = self._free.pop() if self._free else self._channel.receive(1)[0]
         target = np.ndarray(picture.shape, np.uint8, buffer=self._ring, offset=slot * self._slot_bytes)
         target[:] = picture
@@ -110,8 +113,7 @@ def _orientation(frame: av.VideoFrame) -> Orientation:
     return UPRIGHT if matrix is None else parse_display_matrix(bytes(matrix))
 
 
-def _to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    rgb = frame.reformat(format="rgb24")
+def _view_pixels(rgb: av.VideoFrame) -> NDArray[np.uint8]:
     plane = rgb.planes[0]
     # rows are padded to line_size: a view without the padding
     lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
