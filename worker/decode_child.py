@@ -41,8 +41,11 @@ class Channel:
     def send(self, kind: Kind, payload: bytes = b"") -> None:
         """Write one message; the process ends where nobody reads it."""
         message = memoryview(HEADER.pack(kind, len(payload)) + payload)
-        while message:
-            message = message[os.write(1, message) :]
+        try:
+            while message:
+                message = message[os.write(1, message) :]
+        except BrokenPipeError:
+            sys.exit(0)
         self._last_sent = time.monotonic()
 
     def send_json(self, kind: Kind, **content: object) -> None:

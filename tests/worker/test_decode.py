@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from worker.decode import DecodeLimits, Frame, iter_frames, require_safe_decoder
 from worker.decode_messages import SLOTS
 from worker.index import Sampler, fallback_plan, index_video, plan_segments
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMITS = DecodeLimits()
 
 
@@ -23,7 +27,7 @@ def decode_all(path: Path, *, sample_fps: float | None = None, limits: DecodeLim
     return list(iter_frames(path, fallback_plan(), sample_fps=sample_fps, limits=limits))
 
 
-def decode_in_segments(path: Path, *, sample_fps: float | None = None, segment_frames: int = 8) -> list[Frame]:
+def decode_in_segments(path: Path, *, sample_fps: float | None = None, segment_frames: int = 16) -> list[Frame]:
     index = index_video(path, sample_fps=sample_fps, limits=LIMITS)
     plans = plan_segments(index, segment_frames=segment_frames)
     return [frame for plan in plans for frame in iter_frames(path, plan, sample_fps=sample_fps, limits=LIMITS)]
@@ -231,6 +235,35 @@ def test_a_stopped_process_is_a_timeout(running: Generator[Frame, None, None]) -
     with pytest.raises(errors.DecodeTimeoutError):
         list(running)
     assert decoder_pids() == []
+
+
+def test_the_process_ends_when_its_parent_was_killed(plain: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from tests.worker.test_decode import LIMITS, decoder_pids, fallback_plan, iter_frames
+frames = iter_frames(Path(sys.argv[1]), fallback_plan(), sample_fps=None, limits=LIMITS)
+next(frames)
+print(*decoder_pids(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(plain)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    decoder = Path(f"/proc/{int(done.stdout)}/cmdline")
+
+    assert done.returncode == -signal.SIGKILL
+    assert wait_until(lambda: not decoder.exists() or decoder.read_bytes() == b"")
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> bool:
+    """Poll until `condition` holds; return whether it did in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def test_used_up_processor_time_is_a_timeout(running: Generator[Frame, None, None]) -> None:

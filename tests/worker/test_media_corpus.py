@@ -57,7 +57,7 @@ def open_or_skip(name: str) -> Path:
     return MEDIA / name
 
 
-def analyse(path: Path, *, segment_frames: int = 8) -> list[Frame]:
+def analyse(path: Path, *, segment_frames: int = 16) -> list[Frame]:
     """Index and decode as a worker does, falling back as it does."""
     index = index_video(path, sample_fps=None, limits=LIMITS)
     try:
