@@ -21,6 +21,19 @@ from worker.tracking import Tracklet, link_tracklets
 
 
 @dataclass(frozen=True, slots=True)
+class FrameFaces:
+    """What detection found in one frame; the picture itself is gone."""
+
+    number: int
+    pts_seconds: float
+    signature: Signature
+    faces: tuple[Face, ...]
+    """Kept faces, largest first."""
+    crops: tuple[NDArray[np.uint8], ...]
+    """(256, 256, 3) RGB, aligned: one for each face."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One face through one window."""
 
@@ -31,13 +44,9 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What detection found in one window; the pictures themselves are gone."""
+    """Who is who in one window."""
 
-    numbers: tuple[int, ...]
-    """Frame numbers."""
-    pts_seconds: tuple[float, ...]
-    faces: tuple[tuple[Face, ...], ...]
-    """Kept faces of each frame, largest first."""
+    frames: tuple[FrameFaces, ...]
     clips: tuple[Clip, ...]
     cuts: tuple[int, ...]
     """Indices of frames that begin a new shot, as far as this window alone can tell."""
@@ -56,28 +65,32 @@ def select_faces(faces: Sequence[Face], options: JobOptions) -> tuple[Face, ...]
     return tuple(wanted[: options.max_faces])
 
 
-def create_window(frames: Sequence[Frame], faces: Sequence[Sequence[Face]], options: JobOptions) -> Window:
-    """Track and cut out the faces of one window, given what the detector found in each of its frames."""
+def cut_out_faces(frame: Frame, found: Sequence[Face], options: JobOptions) -> FrameFaces:
+    """Align the faces of a frame that the client wants, given all that the detector found."""
+    faces = select_faces(found, options)
+    return FrameFaces(
+        number=frame.number,
+        pts_seconds=frame.pts_seconds,
+        signature=picture_signature(frame.image),
+        faces=faces,
+        crops=tuple(align_face(frame.image, face.landmarks) for face in faces),
+    )
+
+
+def create_window(frames: Sequence[FrameFaces]) -> Window:
+    """Tell the faces of one window apart and gather their clips."""
     if not 0 < len(frames) <= CLIP_FRAMES:
         raise ValueError(f"expected 1 to {CLIP_FRAMES} frames, got {len(frames) = }")
-    kept = tuple(select_faces(found, options) for found in faces)
-    pts_seconds = tuple(frame.pts_seconds for frame in frames)
-    signatures = [picture_signature(frame.image) for frame in frames]
-    cuts = find_cuts(signatures)
+    signatures = [frame.signature for frame in frames]
     telling = [signature for signature in signatures if is_informative(signature)]
-    boxes = [[_box(face) for face in found] for found in kept]
-    clips = tuple(
-        Clip(
-            tracklet,
-            np.stack([align_face(frames[i].image, kept[i][face].landmarks) for i, face in tracklet.places]),
-        )
-        for tracklet in link_tracklets(boxes, pts_seconds, cuts)
-    )
+    cuts = find_cuts(signatures)
+    boxes = [[_box(face) for face in frame.faces] for frame in frames]
+    tracklets = link_tracklets(boxes, [frame.pts_seconds for frame in frames], cuts)
     return Window(
-        numbers=tuple(frame.number for frame in frames),
-        pts_seconds=pts_seconds,
-        faces=kept,
-        clips=clips,
+        frames=tuple(frames),
+        clips=tuple(
+            Clip(tracklet, np.stack([frames[i].crops[face] for i, face in tracklet.places])) for tracklet in tracklets
+        ),
         cuts=tuple(cuts),
         first_signature=telling[0] if telling else None,
         last_signature=telling[-1] if telling else None,

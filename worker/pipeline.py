@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,22 +21,26 @@ import torch
 from numpy.typing import NDArray
 
 from model.labels import CLIP_FRAMES
-from worker.clips import Window, create_window
+from worker.clips import FrameFaces, Window, create_window, cut_out_faces
 from worker.contract import FrameRow, JobOptions, ModelVersion, SegmentPlan, SegmentRows, StitchState, VideoFacts
 from worker.decode import DecodeLimits, Frame, iter_frames
 from worker.errors import JobCanceledError, UndecodableError
-from worker.faces import Face, FaceDetector
+from worker.faces import FaceDetector
 from worker.index import fallback_plan, index_video
 from worker.predictor import Predictor
 from worker.rows import SegmentBuilder
 from worker.stages import iter_ahead, iter_mapped
 from worker.tracking import stitch
 
+T = TypeVar("T")
 Probabilities = list[NDArray[np.float32]]
 OnProgress = Callable[[int], None]
 ShouldStop = Callable[[], bool]
 
 
+GROUP_BYTES = 32 << 20
+"""Frames decoded but not yet searched for faces move in groups of at most so many bytes (or of one frame): 8 of 720p,
+5 and 3 of 1080p, 1 of 4K. Six groups exist at most, which bounds the memory for large pictures."""
 WINDOWS_AT_ONCE = 4
 """Windows between two looks at the progress of a video analysed in this process."""
 
@@ -122,10 +127,10 @@ class Analyzer:
 
         def decode(is_closed: Callable[[], bool]) -> Generator[list[Frame], None, None]:
             frames = iter_frames(path, plan, sample_fps=options.sample_fps, limits=limits, should_stop=is_closed)
-            return iter_frame_windows(frames)
+            return iter_frame_groups(frames)
 
-        def detect(frames: Sequence[Frame]) -> Window:
-            return create_window(frames, self.detect(frames), options)
+        def detect(frames: Sequence[Frame]) -> list[FrameFaces]:
+            return self.detect(frames, options)
 
         threads = self.threads
         with ExitStack() as stack:
@@ -134,9 +139,10 @@ class Analyzer:
                 stack.enter_context(ThreadPoolExecutor(count, name, initializer=compute_on_one_core))
                 for name, count in (("detect", threads.detection), ("predict", threads.network))
             )
-            windows = stack.enter_context(
+            seen = stack.enter_context(
                 closing(iter_mapped(detect, decoded, executor=detection, ahead=threads.detection + 1))
             )
+            windows = map(create_window, iter_batches(chain.from_iterable(seen), CLIP_FRAMES))
             batches = iter_batches(windows, threads.windows_per_prediction)
             predicted = stack.enter_context(
                 closing(iter_mapped(self.predict, batches, executor=network, ahead=threads.network + 1))
@@ -147,13 +153,10 @@ class Analyzer:
                     yield window, probabilities
                     check()
 
-    def detect(self, frames: Sequence[Frame]) -> list[list[Face]]:
-        """Faces of one window's frames; always the same frames together, whatever the segment borders."""
-        found: list[list[Face]] = []
-        # A stream may change its size half-way: then each run of equal sizes is a batch.
-        for _, same_size in groupby((frame.image for frame in frames), key=lambda image: image.shape):
-            found += self.detector.detect(list(same_size))
-        return found
+    def detect(self, frames: Sequence[Frame], options: JobOptions) -> list[FrameFaces]:
+        """Find and cut out the faces of a group of frames."""
+        found = self.detector.detect([frame.image for frame in frames])
+        return [cut_out_faces(frame, faces, options) for frame, faces in zip(frames, found, strict=True)]
 
     def predict(self, windows: Sequence[Window]) -> list[tuple[Window, Probabilities]]:
         """Each window with the probabilities of its clips."""
@@ -224,16 +227,28 @@ def iter_stitched(
             yield segment
 
 
-def iter_frame_windows(frames: Generator[Frame, None, None]) -> Generator[list[Frame], None, None]:
-    """Group frames into windows of 8, the last maybe shorter; closing it closes the frames."""
+def iter_frame_groups(frames: Generator[Frame, None, None]) -> Generator[list[Frame], None, None]:
+    """Group frames of one size for the detector, never over the border of a window; closing it closes the frames.
+
+    What is grouped depends on the frames' sizes and on the global grid alone, so that it is the same in every segment.
+    """
     with closing(frames):
-        while window := list(islice(frames, CLIP_FRAMES)):
-            yield window
+        group: list[Frame] = []
+        for position, frame in enumerate(frames):
+            if group and frame.image.shape != group[0].image.shape:
+                yield group
+                group = []
+            group.append(frame)
+            if len(group) >= GROUP_BYTES // frame.image.nbytes or (position + 1) % CLIP_FRAMES == 0:
+                yield group
+                group = []
+        if group:
+            yield group
 
 
-def iter_batches(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
-    """Group windows for the network."""
-    while batch := list(islice(windows, size)):
+def iter_batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Group items, the last group maybe smaller."""
+    while batch := list(islice(items, size)):
         yield batch
 
 

@@ -57,13 +57,15 @@ class SegmentBuilder:
         )
 
     def _create_rows(self, window: Window, probabilities: Sequence[NDArray[np.float32]]) -> list[FrameRow]:
-        faces: list[list[FaceRow]] = [[] for _ in window.numbers]
+        faces: list[list[FaceRow]] = [[] for _ in window.frames]
         for tracklet, (clip, clip_probabilities) in enumerate(zip(window.clips, probabilities, strict=True)):
             for (index, face), row in zip(clip.tracklet.places, clip_probabilities, strict=True):
-                faces[index].append(create_face_row(window.faces[index][face], row, track=self._tracklets + tracklet))
+                faces[index].append(
+                    create_face_row(window.frames[index].faces[face], row, track=self._tracklets + tracklet)
+                )
         return [
-            FrameRow(frame=number, pts_seconds=round(pts_seconds, SECONDS_DECIMALS), faces=tuple(found))
-            for number, pts_seconds, found in zip(window.numbers, window.pts_seconds, faces, strict=True)
+            FrameRow(frame=frame.number, pts_seconds=round(frame.pts_seconds, SECONDS_DECIMALS), faces=tuple(found))
+            for frame, found in zip(window.frames, faces, strict=True)
         ]
 
 

@@ -11,27 +11,30 @@ Settings are those of the worker (EMOCLIP_DEVICE and so on).
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import av
 
 from model.hardware import describe_hardware
+from model.labels import CLIP_FRAMES
 from worker.assembly import create_analyzer, create_limits
-from worker.clips import Window, create_window
+from worker.clips import FrameFaces, create_window
 from worker.contract import JobOptions
 from worker.decode import DecodeLimits, Frame, iter_frames
 from worker.index import fallback_plan
-from worker.pipeline import Analyzer, compute_on_one_core, iter_frame_windows, iter_stitched
+from worker.pipeline import Analyzer, compute_on_one_core, iter_batches, iter_frame_groups, iter_stitched
 from worker.settings import WorkerSettings
 from worker.stages import iter_mapped
 
@@ -79,7 +82,8 @@ class Bench:
         self._path = path
         self._limits = limits
         self.frames = self._keep_frames()
-        self.windows = [create_window(frames, analyzer.detect(frames), OPTIONS) for frames in self.frames]
+        seen = (face for frames in self.frames for face in analyzer.detect(frames, OPTIONS))
+        self.windows = [create_window(frames) for frames in iter_batches(seen, CLIP_FRAMES)]
         self.faces = sum(len(clip.crops) for window in self.windows for clip in window.clips)
 
     def decode(self) -> int:
@@ -87,19 +91,19 @@ class Bench:
         return sum(1 for _ in iter_frames(self._path, fallback_plan(), sample_fps=None, limits=self._limits))
 
     def detect(self) -> int:
-        """Find, track and align the faces of the kept frames."""
+        """Find and align the faces of the kept frames."""
 
-        def work(frames: list[Frame]) -> Window:
-            return create_window(frames, self.analyzer.detect(frames), OPTIONS)
+        def work(frames: list[Frame]) -> list[FrameFaces]:
+            return self.analyzer.detect(frames, OPTIONS)
 
-        return sum(len(window.numbers) for window in _run(work, self.frames, self.analyzer.threads.detection))
+        return sum(len(seen) for seen in _run(work, self.frames, self.analyzer.threads.detection))
 
     def predict(self) -> int:
         """Run the network over the faces of the kept frames; counts frames."""
         size = self.analyzer.threads.windows_per_prediction
         batches = [self.windows[i : i + size] for i in range(0, len(self.windows), size)]
         done = _run(self.analyzer.predict, batches, self.analyzer.threads.network)
-        return sum(len(window.numbers) for batch in done for window, _ in batch)
+        return sum(len(window.frames) for batch in done for window, _ in batch)
 
     def analyse(self) -> int:
         """Everything, overlapped."""
@@ -109,11 +113,11 @@ class Bench:
         kept: list[list[Frame]] = []
         size = 0
         frames = iter_frames(self._path, fallback_plan(), sample_fps=None, limits=self._limits)
-        for window in iter_frame_windows(frames):
-            size += sum(frame.image.nbytes for frame in window)
+        for group in iter_frame_groups(frames):
+            size += sum(frame.image.nbytes for frame in group)
             if kept and size > KEPT_BYTES:
                 break
-            kept.append(window)
+            kept.append(group)
         frames.close()
         return kept
 
@@ -160,12 +164,42 @@ def compare_stages(bench: Bench, *, rounds: int) -> dict[str, object]:
     }
 
 
-def peak_memory_mib() -> dict[str, int]:
-    """Highest resident memory so far: of this process, and of the largest of its decoders."""
-    return {
-        "analyser": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-        "decoder": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10,
-    }
+class MemoryWatch:
+    """Looks at the peaks of this process and of its decoders while a context runs.
+
+    Not by getrusage(): for children it reports at least the parent's size at the fork.
+    """
+
+    def __init__(self) -> None:
+        self.peaks_mib = {"analyser": 0, "decoder": 0}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.05):
+            children = [pid for tasks in Path("/proc/self/task").glob("*/children") for pid in _read(tasks).split()]
+            for who, pids in (("analyser", ["self"]), ("decoder", children)):
+                self.peaks_mib[who] = max(self.peaks_mib[who], *(_peak_mib(pid) for pid in pids), 0)
+
+
+def _peak_mib(pid: str) -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", _read(Path(f"/proc/{pid}/status")))
+    return int(found[1]) >> 10 if found else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):  # that thread or process has just ended
+        return ""
 
 
 def repeat_video(source: Path, target: Path, *, seconds: float) -> Path:
@@ -217,12 +251,13 @@ def main() -> None:
     limits = create_limits(settings)
     analyzer = create_analyzer(settings)
     if arguments.only_memory:
-        analyse(analyzer, arguments.video, limits)
-        print(json.dumps(peak_memory_mib()))  # noqa: T201  # what the parent process reads
+        with MemoryWatch() as memory:
+            analyse(analyzer, arguments.video, limits)
+        print(json.dumps(memory.peaks_mib))  # noqa: T201  # what the parent process reads
         return
     # The whole first: it warms everything up, and its peak of memory must not count the frames kept below.
-    analyse(analyzer, arguments.video, limits)
-    memory = peak_memory_mib()
+    with MemoryWatch() as memory:
+        analyse(analyzer, arguments.video, limits)
     result = {
         "video": arguments.video.name,
         "command": "python -m tests.bench.pipeline " + " ".join(sys.argv[1:]),
@@ -231,7 +266,7 @@ def main() -> None:
         "threads": asdict(analyzer.threads),
         "model": analyzer.version.model_dump(),
         **compare_stages(Bench(analyzer, arguments.video, limits), rounds=arguments.rounds),
-        "peak_memory_mib": memory,
+        "peak_memory_mib": memory.peaks_mib,
     }
     if arguments.memory:
         result["memory_by_length"] = compare_memory(arguments.video)

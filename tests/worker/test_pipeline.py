@@ -1,6 +1,7 @@
 """Videos through the whole pipeline: every frame a row, faces and tracks in it, nothing left behind however it ends."""
 
 import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,11 @@ from tests.videos import (
     write_video,
 )
 from worker.contract import FrameRow, JobOptions, SegmentRows
-from worker.decode import DecodeLimits
+from worker.decode import DecodeLimits, Frame
 from worker.errors import JobCanceledError, NoVideoStreamError, TooManyPixelsError
 from worker.faces import FaceDetector, create_detector
 from worker.index import fallback_plan
-from worker.pipeline import Analyzer, Threads, analyse_video
+from worker.pipeline import Analyzer, Threads, analyse_video, iter_frame_groups
 from worker.predictor import Predictor
 
 CPU = torch.device("cpu")
@@ -133,6 +134,25 @@ def test_the_rows_do_not_depend_on_threads(analyzer: Analyzer, tmp_path: Path, t
     rows = analyse(Analyzer(analyzer.detector, analyzer.predictor, threads=threads), video)
 
     assert rows == analyse(analyzer, video)
+
+
+def frames_of(*sizes: tuple[int, int]) -> Generator[Frame, None, None]:
+    for number, (height, width) in enumerate(sizes):
+        yield Frame(number, number / 25, np.zeros((height, width, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "lengths"),
+    [
+        ([(360, 640)] * 20, [8, 8, 4]),
+        ([(1080, 1920)] * 10, [5, 3, 2]),
+        ([(2160, 3840)] * 3, [1, 1, 1]),
+        ([(36, 64)] * 3 + [(64, 36)] * 7, [3, 5, 2]),
+    ],
+    ids=["small", "1080p", "4K", "changing"],
+)
+def test_frames_are_grouped_by_size_within_windows(sizes: list[tuple[int, int]], lengths: list[int]) -> None:
+    assert [len(group) for group in iter_frame_groups(frames_of(*sizes))] == lengths
 
 
 def test_progress_rises_to_the_number_of_frames(analyzer: Analyzer, tmp_path: Path) -> None:

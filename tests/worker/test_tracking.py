@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.labels import CLIP_FRAMES, EMOTIONS
-from worker.clips import create_window
+from worker.clips import create_window, cut_out_faces
 from worker.contract import Box, FaceRow, FrameRow, JobOptions, SegmentRows, StitchState
 from worker.decode import Frame
 from worker.faces import Face
@@ -197,8 +197,8 @@ def analyse(video: Sequence[tuple[Frame, list[Face]]], number: int) -> SegmentRo
     """A segment as the pipeline makes it, with even probabilities."""
     builder = SegmentBuilder(number)
     for start in range(0, len(video), CLIP_FRAMES):
-        frames, faces = zip(*video[start : start + CLIP_FRAMES], strict=True)
-        window = create_window(frames, faces, JobOptions())
+        seen = [cut_out_faces(frame, faces, JobOptions()) for frame, faces in video[start : start + CLIP_FRAMES]]
+        window = create_window(seen)
         builder.add(window, [np.full((len(clip.crops), 7), 1 / 7, np.float32) for clip in window.clips])
     return builder.build()
 
