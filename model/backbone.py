@@ -1,8 +1,9 @@
 """ResNet-18/34/50/101 (He et al., CVPR 2016) with CBAM in every residual block, or without it for the paper's ablation.
 
-torchvision's ResNet with its blocks replaced. CBAM sits after the block's last BatchNorm and before the residual addition, as in the
-authors' code (Jongchan/attention-module) and figure 3 of the CBAM paper. With `cbam=False` the network is torchvision's own.
-Deviation: `stem="small"` starts with a 3x3 convolution instead of 7x7 and drops the max pooling, for crops far below 224 pixels.
+torchvision's ResNet with its blocks replaced. CBAM sits after the block's last BatchNorm and before the residual
+addition, as in the authors' code (Jongchan/attention-module) and figure 3 of the CBAM paper. With `cbam=False` the
+network is torchvision's own. Deviation: `stem="small"` starts with a 3x3 convolution instead of 7x7 and drops the max
+pooling, for crops far below 224 pixels.
 """
 
 from typing import Any, Literal
@@ -23,7 +24,7 @@ LAYERS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
 }
 
 
-class CBAMBasicBlock(BasicBlock):
+class CBAMBasicBlock(BasicBlock):  # type: ignore[misc]  # torchvision carries no types
     """Two 3x3 convolutions, CBAM, residual addition."""
 
     def __init__(self, inplanes: int, planes: int, *args: Any, **kwargs: Any) -> None:
@@ -39,7 +40,7 @@ class CBAMBasicBlock(BasicBlock):
         return summed
 
 
-class CBAMBottleneck(Bottleneck):
+class CBAMBottleneck(Bottleneck):  # type: ignore[misc]  # likewise
     """1x1, 3x3 and 1x1 convolutions, CBAM, residual addition."""
 
     def __init__(self, inplanes: int, planes: int, *args: Any, **kwargs: Any) -> None:
@@ -66,14 +67,15 @@ def create_backbone(depth: Depth, *, cbam: bool, stem: Stem = "imagenet") -> Res
     """Build a feature extractor (B, 3, H, W) float -> (B, D): D is 512 for ResNet-18 and 34, 2048 for 50 and 101."""
     block, layers = LAYERS[depth]
     network = ResNet(WITH_CBAM[block] if cbam else block, layers)
-    network.fc = nn.Identity()  # type: ignore[assignment]  # torchvision types it as Linear; features are wanted, not logits
+    network.fc = nn.Identity()  # features are wanted, not logits
     if stem == "small":
         network.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-        network.maxpool = nn.Identity()  # type: ignore[assignment]  # likewise
+        network.maxpool = nn.Identity()
     return network
 
 
 def feature_width(depth: Depth) -> int:
     """Length D of the backbone's feature vector."""
-    return 512 * LAYERS[depth][0].expansion
+    width: int = 512 * LAYERS[depth][0].expansion
+    return width

@@ -1,7 +1,7 @@
 """Convolutional Block Attention Module (Woo et al., ECCV 2018, arXiv 1807.06521).
 
-Follows the authors' code (Jongchan/attention-module), whose details the paper leaves open: the shared MLP has biases, the channel maps
-are stacked (max, mean), and BatchNorm follows the 7x7 convolution. Deviation: none.
+Follows the authors' code (Jongchan/attention-module) where the paper leaves details open: the shared MLP has biases,
+the channel maps are stacked (max, mean), and BatchNorm follows the 7x7 convolution. Deviation: none.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class ChannelAttention(nn.Module):
-    """Which channels matter: one MLP over the mean-pooled and the max-pooled feature map, summed (section 3, equation 2)."""
+    """Which channels matter: one MLP over the mean-pooled and the max-pooled map, summed (section 3, equation 2)."""
 
     def __init__(self, channels: int, *, reduction: int = 16) -> None:
         super().__init__()

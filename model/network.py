@@ -1,6 +1,7 @@
-"""ResNet-CBAM-BLSTM ("Emotion Recognition for In-the-wild Videos", ABAW 2020, figure 1): backbone per frame, BLSTM per clip, classifier per frame.
+"""ResNet-CBAM-BLSTM ("Emotion Recognition for In-the-wild Videos", ABAW 2020, figure 1).
 
-Open in the paper and chosen here: one bidirectional layer, `hidden` units a direction, one hidden fully connected layer.
+A backbone per frame, a BLSTM per clip, a classifier per frame. Open in the paper and chosen here: one bidirectional
+layer, `hidden` units a direction, one hidden fully connected layer.
 Deviation: dropout before the classifier, none in the paper's configuration.
 """
 
@@ -28,7 +29,7 @@ class EmotionNetConfig:
     dropout: float = 0.0
     """Share of features zeroed before the classifier while training, 0..1."""
     temporal_residual: bool = False
-    """Whether the BLSTM refines a frame-wise classification by addition (then stills can pre-train all but the BLSTM)."""
+    """Whether the BLSTM refines a frame-wise classification by addition; stills then pre-train all but the BLSTM."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -73,7 +74,8 @@ class EmotionNet(nn.Module):
     def extract_features(self, clips: Tensor) -> Tensor:
         """(B, T, C, S, S) -> frame features (B, T, D)."""
         features: Tensor = self.backbone(clips.flatten(0, 1))
-        return features.unflatten(0, clips.shape[:2])
+        clipped: Tensor = features.unflatten(0, clips.shape[:2])
+        return clipped
 
     def classify(self, features: Tensor) -> Tensor:
         """Frame features (B, T, D) -> logits (B, T, 7)."""

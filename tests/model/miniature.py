@@ -5,11 +5,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from model.affwild2 import HEADER
+from model.checkpoint import save_checkpoint
+from model.network import EmotionNet, EmotionNetConfig
+from model.transforms import ClipTransformConfig
 
 CROP_PIXELS = 32
+TINY_NETWORK = EmotionNetConfig(depth=18, stem="small", hidden=8, classifier_hidden=8)
+TINY_TRANSFORM = ClipTransformConfig(size=16)
 
 
 def colour_crop(label: int, *, seed: int = 0) -> NDArray[np.uint8]:
@@ -52,3 +58,13 @@ def write_affwild2(root: Path) -> Path:
     write_video(root, "Validation_Set", "video8", [i // 3 % 7 for i in range(42)], faceless=(5, 6))
     write_video(root, "Validation_Set", "video8_right", [-1, *(i // 2 % 7 for i in range(20))])
     return root
+
+
+def write_tiny_checkpoint(path: Path, *, temperature: float = 1.0) -> Path:
+    """Write a checkpoint of a tiny untrained network, the same at each call."""
+    torch.manual_seed(0)
+    network = EmotionNet(TINY_NETWORK).eval()
+    save_checkpoint(
+        path, network, transform=TINY_TRANSFORM, temperature=temperature, name="tiny", metrics={"recipe": "untrained"}
+    )
+    return path
