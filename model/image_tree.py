@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -117,18 +116,13 @@ def decode_image(data: bytes, *, source: Path | str) -> NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
-def resize_square(image: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
-    """Resize to (size, size, 3); averages areas on the way down so that nothing is aliased."""
-    height, width = image.shape[:2]
-    if (height, width) == (size, size):
+def resize_to(image: NDArray[np.uint8], *, height: int, width: int) -> NDArray[np.uint8]:
+    """Resize to (height, width, 3); averages areas on the way down so that nothing is aliased."""
+    if image.shape[:2] == (height, width):
         return image
-    interpolation = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=interpolation).astype(np.uint8, copy=False)
-
-
-def load_squares(tree: ImageTree, names: Sequence[str], *, size: int) -> NDArray[np.uint8]:
-    """Return the pictures as one (N, size, size, 3) uint8 RGB array."""
-    return np.stack([resize_square(tree.image(name), size=size) for name in names])
+    smaller = height <= image.shape[0] and width <= image.shape[1]
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
 
 
 def _is_hidden(name: str) -> bool:

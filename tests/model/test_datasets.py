@@ -11,7 +11,7 @@ import pytest
 from model.affwild2 import ClipPlace, ClipSampler, evaluation_clips, read_affwild2
 from model.datasets import AFFECTNET_COLUMNS, Layout, Split, Still, read_stills
 from model.errors import DatasetError
-from model.image_tree import ImageTree, resize_square
+from model.image_tree import ImageTree, resize_to
 from model.labels import EMOTIONS, Emotion
 from tests.model.miniature import colour_crop, write_affwild2, write_annotation, write_image, write_video
 
@@ -286,8 +286,8 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
         ImageTree(tmp_path).image("a.jpg")
 
 
-def test_resize_square_averages_instead_of_aliasing() -> None:
+def test_resize_to_averages_instead_of_aliasing() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
 
-    assert np.abs(resize_square(stripes, size=16).astype(int) - 128).max() <= 1
+    assert np.abs(resize_to(stripes, height=16, width=16).astype(int) - 128).max() <= 1
