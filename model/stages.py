@@ -1,0 +1,53 @@
+"""Opens the data of a run's stages: what is trained on, and what validates."""
+
+from pathlib import Path
+
+from model.affwild2 import read_affwild2
+from model.calibrate import softmax
+from model.clip_datasets import AffWild2Clips, StillFrames
+from model.datasets import Layout, Split, Still, read_stills
+from model.errors import ConfigError
+from model.inference import Loading, Predictions, predict_stills, predict_videos
+from model.metrics import Metrics, compute_metrics
+from model.run_config import RunConfig, StageConfig, StillsData
+from model.training import Stage
+from model.transforms import ClipTransform
+
+
+def open_stage(config: StageConfig, run: RunConfig, *, data: Path, loading: Loading) -> Stage:
+    """Read the lists of a stage's data; pictures are read while training.
+
+    Raises:
+        DatasetError: The data is not what its layout promises.
+        ConfigError: Nothing validates.
+    """
+    transform = ClipTransform(run.transform)
+    if config.kind == "affwild2":
+        tree, videos = read_affwild2(data / config.path, Split.TRAIN)
+        validation_tree, validation_videos = read_affwild2(data / config.path, Split.VALIDATION)
+        return Stage(
+            config=config,
+            clips=AffWild2Clips(tree, videos, transform, seed=run.seed, mirror=run.mirror),
+            validate=lambda network: _measure(
+                predict_videos(network, transform, validation_tree, validation_videos, loading=loading)
+            ),
+        )
+    train = [still for part in config.stills for still in _read(part, Split.TRAIN, data)]
+    validation = [still for part in config.stills for still in _read(part, Split.VALIDATION, data)]
+    if not validation:
+        raise ConfigError(f"stage {config.name}: expected stills to validate on, got no validation_path")
+    return Stage(
+        config=config,
+        clips=StillFrames(train, transform, seed=run.seed, mirror=run.mirror),
+        validate=lambda network: _measure(predict_stills(network, transform, validation, loading=loading)),
+    )
+
+
+def _read(part: StillsData, split: Split, data: Path) -> list[Still]:
+    if part.layout is not Layout.CLASS_FOLDERS or split is Split.TRAIN:
+        return read_stills(data / part.path, part.layout, split=split)
+    return read_stills(data / part.validation_path, part.layout, split=split) if part.validation_path else []
+
+
+def _measure(predictions: Predictions) -> Metrics:
+    return compute_metrics(predictions.labels, softmax(predictions.logits), bootstrap=0)
