@@ -63,7 +63,7 @@ class OpenVideo:
         self._stream.codec_context.options = options
         self._stream.codec_context.thread_count = request.threads
         if request.threads > 1:
-            self._stream.codec_context.thread_type = "AUTO"  # type: ignore[assignment]  # PyAV takes the name, too
+            self._stream.codec_context.thread_type = "AUTO"
         self._max_pixels = request.max_pixels
         self.pixels = self._stream.codec_context.width * self._stream.codec_context.height
         """Size of a picture as the header says, 0 where it does not; a decoder that refuses it forgets it."""
