@@ -8,18 +8,24 @@ from rich.console import Console
 from app.exports import Summary, iter_csv, iter_json
 from app.plot import plot_timeline
 from app.report import Result, create_progress, print_report
+from model.errors import CheckpointError
 from worker.assembly import create_analyzer, create_limits
 from worker.contract import JobOptions
 from worker.errors import AnalysisError
+from worker.face_networks import WeightsError
 from worker.pipeline import analyse_video
 from worker.settings import WorkerSettings
 from worker.summary import summarise
 
-__all__ = ["Outputs", "VideoError", "analyze"]
+__all__ = ["NetworksError", "Outputs", "VideoError", "analyze"]
 
 
 class VideoError(Exception):
     """The video is missing or cannot be analysed, or a result cannot be written; the message is one sentence."""
+
+
+class NetworksError(Exception):
+    """The networks cannot be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ def analyze(video: Path, options: JobOptions, outputs: Outputs, *, console: Cons
 
     Raises:
         VideoError: Nothing was analysed, or not everything was written.
+        NetworksError: The weights are missing or not usable.
     """
     if not video.is_file():
         raise VideoError("no such file" if not video.exists() else "not a file")
@@ -53,8 +60,11 @@ def analyze(video: Path, options: JobOptions, outputs: Outputs, *, console: Cons
 
 def _analyse(video: Path, options: JobOptions, *, console: Console) -> Result:
     settings = WorkerSettings()
-    with console.status("loading the networks"):
-        analyzer = create_analyzer(settings)
+    try:
+        with console.status("loading the networks"):
+            analyzer = create_analyzer(settings)
+    except (CheckpointError, WeightsError) as error:
+        raise NetworksError(str(error)) from error
     with create_progress(console) as progress:
         task = progress.add_task(video.name, total=None)
         try:

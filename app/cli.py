@@ -72,7 +72,7 @@ def create_parser() -> argparse.ArgumentParser:
 
 
 def _analyze(options: argparse.Namespace, errors: Console) -> int:
-    from app.analyze import Outputs, VideoError, analyze
+    from app.analyze import NetworksError, Outputs, VideoError, analyze
     from worker.contract import JobOptions
 
     wanted = JobOptions(
@@ -84,6 +84,9 @@ def _analyze(options: argparse.Namespace, errors: Console) -> int:
     except VideoError as error:
         errors.print(f"{options.video}: {error}")
         return 2
+    except NetworksError as error:
+        errors.print(str(error))
+        return 1
     return 0
 
 

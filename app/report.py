@@ -13,8 +13,6 @@ from worker.contract import FrameRow
 
 __all__ = ["Result", "create_progress", "print_report"]
 
-_SMOOTHING_NOTE = "spans shorter than half a second join their neighbours"
-
 
 class Result(ResultHead):
     """A whole result, read back from what `app.exports.iter_json` writes."""
@@ -63,6 +61,7 @@ def print_report(console: Console, *, title: str, result: Result) -> None:
         return
     console.print(_create_track_table(result.summary))
     console.print(_create_span_table(result.rows))
+    console.print("[dim]spans shorter than half a second are part of their neighbours[/]")
 
 
 def _create_track_table(summary: Summary) -> Table:
@@ -83,7 +82,7 @@ def _create_track_table(summary: Summary) -> Table:
 
 
 def _create_span_table(rows: Sequence[FrameRow]) -> Table:
-    table = Table(title="Timeline", title_justify="left", caption=_SMOOTHING_NOTE, caption_justify="left")
+    table = Table(title="Timeline", title_justify="left")
     for header in ("track", "from", "to", "expression", "probability"):
         table.add_column(header, justify="left" if header == "expression" else "right")
     previous = None

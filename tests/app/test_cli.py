@@ -72,6 +72,16 @@ def test_analyze_tells_before_the_work_that_a_result_has_no_folder(
     assert "does not exist" in capsys.readouterr().err
 
 
+def test_analyze_tells_that_the_weights_are_none(
+    sample_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"none")
+    monkeypatch.setenv("EMOCLIP_WEIGHTS", str(weights))
+    assert main(["analyze", str(sample_video)]) == 1
+    assert str(weights) in capsys.readouterr().err
+
+
 def test_wrong_setting_is_named_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
