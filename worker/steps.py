@@ -7,9 +7,9 @@ reads `internal_error`.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 from worker.assembly import create_analyzer, create_limits
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobSteps:
-    """What one worker process does; loads its networks at the first segment and keeps them."""
+    """What one worker process does; loads its networks once and keeps them."""
 
     def __init__(
         self,
@@ -62,10 +62,15 @@ class JobSteps:
         self._ring = ring
         self._is_draining = is_draining
         self._limits = create_limits(settings)
+        self._loading = threading.Lock()
+        self._analyzer: Analyzer | None = None
 
-    @cached_property
-    def _analyzer(self) -> Analyzer:
-        return create_analyzer(self._settings)
+    def load(self) -> Analyzer:
+        """Return the loaded networks; the first call takes seconds, and a second thread waits for it."""
+        with self._loading:
+            if self._analyzer is None:
+                self._analyzer = create_analyzer(self._settings)
+            return self._analyzer
 
     def index_job(self, job_id: str) -> None:
         """Read the times of all frames and cut the video into segments."""
@@ -102,7 +107,8 @@ class JobSteps:
                 assert job.video is not None, "put_plans writes it with the plans"
                 self._hand_over(lease, job.video, [fallback_plan()])
                 return
-            put = self._store.put_segment(lease, rows, model=self._analyzer.version)
+            put = self._store.put_segment(lease, rows, model=self.load().version)
+            logger.info("job %s: analysed segment %d, %d frames, %s", job_id, segment, len(rows.rows), put.name.lower())
         if put is Put.LAST:
             self._ring(Bell(job_id, FINISH))
         elif put is Put.STORED:
@@ -133,7 +139,7 @@ class JobSteps:
                 )
 
     def _analyse(self, job_id: str, plan: SegmentPlan, options: JobOptions, keeper: LeaseKeeper) -> SegmentRows:
-        return self._analyzer.analyse_segment(
+        return self.load().analyse_segment(
             self._find_upload(job_id),
             plan,
             options,

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -68,13 +69,33 @@ def create_worker(queue: QueueSettings, settings: WorkerSettings) -> Celery:
 def _register_tasks(
     app: Celery, queue: QueueSettings, settings: WorkerSettings, media: LocalMediaStore, drain: DrainFlag
 ) -> None:
+    building = threading.Lock()
+
     @cache
-    def get_steps() -> "JobSteps":
+    def build_steps() -> "JobSteps":
         # imported, and the connection made, in the process that analyses, after the fork
         from worker.steps import JobSteps
 
         store = WorkStore(create_redis_client(queue, retries=_RESTART_RETRIES), queue)
         return JobSteps(store, media, settings, ring=lambda bell: ring(app, bell), is_draining=drain.is_set)
+
+    def get_steps() -> "JobSteps":
+        with building:
+            return build_steps()
+
+    def load() -> None:
+        try:
+            version = get_steps().load().version
+        except Exception:
+            logger.exception("the networks cannot be loaded: every job of this worker will fail")
+        else:
+            logger.info("loaded %s %s and %s", version.name, version.sha256, version.detector)
+
+    def load_ahead(**_: object) -> None:
+        # while no job waits; in a thread, because Celery kills a process that is not up within four seconds
+        threading.Thread(target=load, name="load", daemon=True).start()
+
+    signals.worker_process_init.connect(load_ahead, weak=False)
 
     def run(step: Callable[["JobSteps"], None]) -> None:
         try:

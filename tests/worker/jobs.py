@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import pytest
 import redis
 
 from model.labels import EMOTIONS, Emotion
@@ -131,3 +132,11 @@ def poll(condition: Callable[[], object], *, seconds: float = 10.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def assert_same_rows(rows: list[FrameRow], expected: list[FrameRow]) -> None:
+    """Frames, times, boxes and tracks identical; probabilities to the rounding of the network's sums."""
+    without = {"faces": {"__all__": {"probabilities", "emotion"}}}
+    assert [row.model_dump(exclude=without) for row in rows] == [row.model_dump(exclude=without) for row in expected]
+    for face, other in zip((f for r in rows for f in r.faces), (f for r in expected for f in r.faces), strict=True):
+        assert face.probabilities == pytest.approx(other.probabilities, abs=1e-3)
