@@ -19,7 +19,7 @@ from model.inference import load_clip
 from model.transforms import ClipTransform
 
 TrainingClip = tuple[Tensor, Tensor]
-"""(T, C, S, S) float32 normalised crops and (T,) int64 labels."""
+"""(T, C, S, S) float32 normalised crops; (T,) int64 labels, or (T, 7) float32 shares of the classes."""
 
 
 class AffWild2Clips(Dataset[TrainingClip]):

@@ -183,7 +183,7 @@ class Trainer:
         clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._around.precision == "bf16"):
             logits = forward(clips)
-        loss = cross_entropy(logits.float().flatten(0, 1), labels.flatten())
+        loss = cross_entropy(logits.float().flatten(0, 1), labels.flatten(0, 1))
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
