@@ -116,11 +116,11 @@ def test_two_workers_give_the_rows_of_one_pass(
     with media.begin(job_id) as upload:
         upload.write(video.read_bytes())
         upload.commit()
-    store.create(JobRecord(job_id=job_id, options=JobOptions()))
 
     with ExitStack() as workers:
         for name in ("one", "two"):
             workers.enter_context(run_worker(queue, settings, log=tmp_path / f"{name}.log"))
+        store.create(JobRecord(job_id=job_id, options=JobOptions()))
         ring(create_celery(queue), Bell(job_id, INDEX))
         assert poll(lambda: (job := store.get(job_id)) and job.state.is_terminal, seconds=120)
 
