@@ -22,6 +22,9 @@ MAX_GAP_FRAMES = 2
 """...or for two sampling intervals, one missed frame between, where that is longer."""
 REACH, REACH_PER_SECOND = 0.5, 1.0
 """How far a face may move, in face sizes: at once, and more for every second (up to one) since it was last seen."""
+SPEED, FARTHEST = 8.0, 2.0
+"""Between two frames in a row a face may be as fast as this (face sizes a second, at most so many sizes): a child that
+runs past the camera is. One that was out of sight may not: another person beside it would be taken for it."""
 GROWTH, GROWTH_PER_SECOND = 1.6, 0.6
 """By what factor a face may grow or shrink: at once, and more for every second (up to one) since it was last seen."""
 
@@ -71,7 +74,8 @@ def _link_costs(earlier: Sequence[Sight], later: Sequence[Sight]) -> NDArray[np.
     size = np.sqrt(np.sqrt(area_a * area_b))  # side of the mean square
     patience = np.minimum(seconds, 1)
     distance = np.linalg.norm((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2, axis=-1) / size
-    moved = distance / (REACH + REACH_PER_SECOND * patience)
+    reach = REACH + np.where(frames == 1, np.minimum(SPEED * seconds, FARTHEST - REACH), REACH_PER_SECOND * patience)
+    moved = distance / reach
     grown = np.abs(np.log(area_b / area_a)) / 2 / np.log(GROWTH + GROWTH_PER_SECOND * patience)
 
     costs: NDArray[np.float64] = ((1 - iou) + np.maximum(moved, grown)) / 2

@@ -66,9 +66,13 @@ def test_link_prefers_the_nearest_of_two_faces() -> None:
     assert sorted(link(earlier, later)) == [(0, 1), (1, 0)]
 
 
-def test_link_refuses_another_place_at_once_and_allows_it_after_a_second() -> None:
-    assert link([sight(100)], [sight(160, seconds=0.04, position=1)]) == []
-    assert link([sight(100)], [sight(160, seconds=1.0, position=1)]) == [(0, 0)]
+@pytest.mark.parametrize(
+    ("x", "seconds", "frames", "linked"),
+    [(160, 0.04, 1, False), (180, 0.2, 1, True), (180, 0.2, 5, False), (160, 1.0, 25, True), (210, 1.0, 1, False)],
+    ids=["a jump", "running", "elsewhere after a gap", "a second to move", "too far even at a frame a second"],
+)
+def test_link_allows_what_a_face_can_move(x: float, seconds: float, frames: int, linked: bool) -> None:
+    assert bool(link([sight(100)], [sight(x, seconds=seconds, position=frames)])) is linked
 
 
 def test_link_refuses_a_face_of_another_size() -> None:
