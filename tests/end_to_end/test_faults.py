@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,6 +36,7 @@ class Client:
     """What the API does, without HTTP: uploads, creates, rings, reads."""
 
     def __init__(self, queue: QueueSettings) -> None:
+        self.queue = queue
         self.redis = create_redis_client(queue, retries=20)
         self.store = WorkStore(self.redis, queue)
         self.media = LocalMediaStore(queue.media_dir, keep_free_bytes=0)
@@ -97,6 +97,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video that is still being analysed whenever the test comes to it."""
+    return write_constant_rate(tmp_path_factory.mktemp("video") / "long.mp4", 2000)
+
+
+@pytest.fixture(scope="module")
 def undisturbed(video: Path, settings: WorkerSettings) -> list[FrameRow]:
     return analyse_video(create_analyzer(settings), video, JobOptions(), create_limits(settings)).rows
 
@@ -113,27 +119,46 @@ def create_queue(redis_url: str, directory: Path) -> QueueSettings:
     )
 
 
-@pytest.fixture
-def queue(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> QueueSettings:
-    return create_queue(redis_url, tmp_path)
+class Site:
+    """A Redis that keeps its data, and a worker that most tests here share, as loading torch takes longest of all."""
+
+    def __init__(self, directory: Path, settings: WorkerSettings, stack: ExitStack) -> None:
+        self._server = RedisServer(directory, append_only=True)
+        self._redis = self._server.start()
+        stack.callback(lambda: stop_process(self._redis, grace_seconds=5))
+        queue = create_queue(self._server.url, directory)
+        self.client = Client(queue)
+        stack.callback(self.client.close)
+        self.worker = stack.enter_context(run_worker(queue, settings, log=directory / "worker.log"))
+
+    def kill_redis(self) -> None:
+        self._redis.kill()
+        self._redis.wait()
+        self._redis = self._server.start()
+
+    def kill_analysis(self) -> None:
+        (analysis,) = find_children(self.worker.pid)
+        os.kill(analysis, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, settings: WorkerSettings) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(tmp_path_factory.mktemp("site"), settings, stack)
 
 
 @pytest.fixture
-def client(queue: QueueSettings) -> Iterator[Client]:
-    client = Client(queue)
+def client(site: Site) -> Iterator[Client]:
+    yield site.client
+    assert site.worker.poll() is None, "no fault may end the worker"
+
+
+@pytest.fixture
+def lonely(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> Iterator[Client]:
+    """A client without any worker; the test starts its own."""
+    client = Client(create_queue(redis_url, tmp_path))
     yield client
     client.close()
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "worker.log"
-
-
-@pytest.fixture
-def worker(queue: QueueSettings, settings: WorkerSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with run_worker(queue, settings, log=log) as worker:
-        yield worker
 
 
 def assert_undisturbed(client: Client, job_id: str, undisturbed: list[FrameRow]) -> None:
@@ -144,106 +169,20 @@ def assert_undisturbed(client: Client, job_id: str, undisturbed: list[FrameRow])
     assert poll(lambda: not client.has_uploads())
 
 
-def test_killed_worker_leaves_a_job_that_the_next_one_ends(
-    client: Client,
-    queue: QueueSettings,
-    settings: WorkerSettings,
-    video: Path,
-    undisturbed: list[FrameRow],
-    log: Path,
-) -> None:
-    with run_worker(queue, settings, log=log) as worker:
-        job_id = client.submit(video.read_bytes())
-        client.wait_for_frames(job_id)
-        children = find_children(worker.pid)
-        worker.kill()
-        worker.wait()
-        assert poll(lambda: not any(Path(f"/proc/{child}/exe").exists() for child in children)), "orphans"
-    with run_worker(queue, settings, log=log):
-        assert_undisturbed(client, job_id, undisturbed)
+def test_lost_message_only_delays_a_job(client: Client, video: Path, undisturbed: list[FrameRow]) -> None:
+    job_id = client.submit(video.read_bytes(), rings=0)
+    assert_undisturbed(client, job_id, undisturbed)
 
 
-def test_killed_analysis_is_started_again_by_its_worker(
-    client: Client, worker: subprocess.Popen[bytes], video: Path, undisturbed: list[FrameRow]
-) -> None:
+def test_lost_queue_only_delays_a_job(client: Client, video: Path, undisturbed: list[FrameRow]) -> None:
     job_id = client.submit(video.read_bytes())
     client.wait_for_frames(job_id)
-    (analysis,) = find_children(worker.pid)
-    os.kill(analysis, signal.SIGKILL)
+    client.redis.delete(client.queue.queue_name)
     assert_undisturbed(client, job_id, undisturbed)
-    assert worker.poll() is None
-
-
-def test_analysis_that_dies_at_every_start_is_poison_after_three(
-    client: Client, worker: subprocess.Popen[bytes], tmp_path: Path
-) -> None:
-    long = write_constant_rate(tmp_path / "long.mp4", 2000)  # still at work whenever the signal comes
-    job_id = client.submit(long.read_bytes(), rings=0, plans=[fallback_plan()])
-    for start in (1, 2, 3):
-        client.wait_for_start(job_id, "0", start=start)
-        (analysis,) = find_children(worker.pid)
-        os.kill(analysis, signal.SIGKILL)
-    failure = client.wait_for_end(job_id).failure
-    assert failure is not None
-    assert failure.code is ErrorCode.POISON
-    assert poll(lambda: not client.has_uploads())
-    assert worker.poll() is None
-
-
-def test_stopped_worker_gives_its_segment_back_at_once(
-    client: Client,
-    queue: QueueSettings,
-    settings: WorkerSettings,
-    video: Path,
-    undisturbed: list[FrameRow],
-    log: Path,
-) -> None:
-    with run_worker(queue, settings, log=log) as worker:
-        job_id = client.submit(video.read_bytes())
-        client.wait_for_frames(job_id)
-        worker.terminate()
-        assert worker.wait(timeout=10) == 0
-        starts = [client.starts(job_id, str(segment)) for segment in range(SEGMENTS)]
-        assert starts == [0] * SEGMENTS
-        assert client.store.count_workers() == 0
-    with run_worker(queue, settings, log=log):
-        assert_undisturbed(client, job_id, undisturbed)
-
-
-def test_killed_redis_comes_back_and_the_job_ends(
-    settings: WorkerSettings, video: Path, undisturbed: list[FrameRow], tmp_path: Path, log: Path
-) -> None:
-    server = RedisServer(tmp_path, append_only=True)
-    with ExitStack() as stack:
-        process = server.start()
-        queue = create_queue(server.url, tmp_path)
-        client = Client(queue)
-        stack.callback(client.close)
-        worker = stack.enter_context(run_worker(queue, settings, log=log))
-        job_id = client.submit(video.read_bytes())
-        client.wait_for_frames(job_id)
-        process.kill()
-        process.wait()
-        process = server.start()
-        stack.callback(lambda: stop_process(process, grace_seconds=5))
-        assert_undisturbed(client, job_id, undisturbed)
-        assert worker.poll() is None
-
-
-def test_lost_message_only_delays_a_job(
-    client: Client, worker: subprocess.Popen[bytes], video: Path, undisturbed: list[FrameRow], queue: QueueSettings
-) -> None:
-    silent = client.submit(video.read_bytes(), rings=0)
-    assert_undisturbed(client, silent, undisturbed)
-    wiped = client.submit(video.read_bytes())
-    client.wait_for_frames(wiped)
-    client.redis.delete(queue.queue_name)
-    assert_undisturbed(client, wiped, undisturbed)
-    assert worker.poll() is None
 
 
 def test_messages_that_come_several_times_change_nothing(
-    client: Client, worker: subprocess.Popen[bytes], video: Path, undisturbed: list[FrameRow]
+    client: Client, video: Path, undisturbed: list[FrameRow]
 ) -> None:
     job_id = client.submit(video.read_bytes(), rings=3)
     client.wait_for_frames(job_id)
@@ -251,31 +190,82 @@ def test_messages_that_come_several_times_change_nothing(
         ring(client.celery, Bell(job_id, unit))
         ring(client.celery, Bell(job_id, unit))
     assert_undisturbed(client, job_id, undisturbed)
-    assert worker.poll() is None
 
 
 def test_job_deleted_while_it_runs_leaves_nothing_and_frees_the_worker(
-    client: Client, worker: subprocess.Popen[bytes], video: Path, undisturbed: list[FrameRow]
+    client: Client, long_video: Path, video: Path, undisturbed: list[FrameRow]
 ) -> None:
-    job_id = client.submit(video.read_bytes())
+    job_id = client.submit(long_video.read_bytes(), rings=0, plans=[fallback_plan()])
     client.wait_for_frames(job_id)
     client.store.delete(job_id)
     assert poll(lambda: client.redis.keys(f"*{job_id}*") == [] and not client.has_uploads())
     assert_undisturbed(client, client.submit(video.read_bytes()), undisturbed)
-    assert worker.poll() is None
+
+
+def test_killed_redis_comes_back_and_the_job_ends(
+    site: Site, client: Client, video: Path, undisturbed: list[FrameRow]
+) -> None:
+    job_id = client.submit(video.read_bytes())
+    client.wait_for_frames(job_id)
+    site.kill_redis()
+    assert_undisturbed(client, job_id, undisturbed)
+
+
+def test_killed_analysis_is_started_again_by_its_worker(
+    site: Site, client: Client, video: Path, undisturbed: list[FrameRow]
+) -> None:
+    job_id = client.submit(video.read_bytes())
+    client.wait_for_frames(job_id)
+    site.kill_analysis()
+    assert_undisturbed(client, job_id, undisturbed)
+
+
+def test_analysis_that_dies_at_every_start_is_poison_after_three(site: Site, client: Client, long_video: Path) -> None:
+    job_id = client.submit(long_video.read_bytes(), rings=0, plans=[fallback_plan()])
+    for start in (1, 2, 3):
+        client.wait_for_start(job_id, "0", start=start)
+        site.kill_analysis()
+    failure = client.wait_for_end(job_id).failure
+    assert failure is not None
+    assert failure.code is ErrorCode.POISON
+    assert poll(lambda: not client.has_uploads())
+
+
+def test_killed_worker_leaves_a_job_that_the_next_one_ends(
+    lonely: Client, settings: WorkerSettings, video: Path, undisturbed: list[FrameRow], tmp_path: Path
+) -> None:
+    with run_worker(lonely.queue, settings, log=tmp_path / "killed.log") as worker:
+        job_id = lonely.submit(video.read_bytes())
+        lonely.wait_for_frames(job_id)
+        children = find_children(worker.pid)
+        worker.kill()
+        worker.wait()
+        assert poll(lambda: not any(Path(f"/proc/{child}/exe").exists() for child in children)), "orphans"
+    with run_worker(lonely.queue, settings, log=tmp_path / "next.log"):
+        assert_undisturbed(lonely, job_id, undisturbed)
+
+
+def test_stopped_worker_gives_its_segment_back_at_once(
+    lonely: Client, settings: WorkerSettings, video: Path, tmp_path: Path
+) -> None:
+    with run_worker(lonely.queue, settings, log=tmp_path / "worker.log") as worker:
+        job_id = lonely.submit(video.read_bytes())
+        lonely.wait_for_frames(job_id)
+        worker.terminate()
+        assert worker.wait(timeout=10) == 0
+    assert lonely.get(job_id).state is JobState.PROCESSING
+    assert [lonely.starts(job_id, str(segment)) for segment in range(SEGMENTS)] == [0] * SEGMENTS
+    assert lonely.store.count_workers() == 0
 
 
 def test_two_workers_share_one_video(
-    client: Client,
-    queue: QueueSettings,
-    settings: WorkerSettings,
-    video: Path,
-    undisturbed: list[FrameRow],
-    tmp_path: Path,
+    lonely: Client, settings: WorkerSettings, video: Path, undisturbed: list[FrameRow], tmp_path: Path
 ) -> None:
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
-    with run_worker(queue, settings, log=logs[0]), run_worker(queue, settings, log=logs[1]):
+    with ExitStack() as stack:
+        for log in logs:
+            stack.enter_context(run_worker(lonely.queue, settings, log=log))
         assert poll(lambda: all("loaded " in log.read_text() for log in logs), seconds=RECOVERY_SECONDS)
-        job_id = client.submit(video.read_bytes())
-        assert_undisturbed(client, job_id, undisturbed)
+        job_id = lonely.submit(video.read_bytes())
+        assert_undisturbed(lonely, job_id, undisturbed)
     assert [f"{job_id}: analysed segment" in log.read_text() for log in logs] == [True, True]
