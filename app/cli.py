@@ -132,6 +132,7 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
 
     from app.logs import create_log_config
     from app.main import create_app
+    from app.processes import sigterm_as_interrupt
     from app.settings import ApiSettings
 
     settings = ApiSettings()
@@ -142,15 +143,17 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
             raise
         errors.print(str(error))
         return 2
-    uvicorn.run(
-        app,
-        host=options.host or settings.host,
-        port=settings.port if options.port is None else options.port,
-        server_header=False,
-        access_log=False,  # app.request_ids logs requests, without the names that a query may hold
-        log_config=create_log_config(),
-        timeout_graceful_shutdown=10,  # an upload may take an hour; what it left is cleaned up when it is cut off
-    )
+    # uvicorn ends itself by the signal that stopped it; being stopped is no failure
+    with contextlib.suppress(KeyboardInterrupt), sigterm_as_interrupt():
+        uvicorn.run(
+            app,
+            host=options.host or settings.host,
+            port=settings.port if options.port is None else options.port,
+            server_header=False,
+            access_log=False,  # app.request_ids logs requests, without the names that a query may hold
+            log_config=create_log_config(),
+            timeout_graceful_shutdown=10,  # an upload may take an hour; what it left is cleaned up when it is cut off
+        )
     return 0
 
 
