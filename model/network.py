@@ -8,6 +8,7 @@ Deviation: dropout before the classifier, none in the paper's configuration.
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from model.backbone import LAYERS, Depth, Stem, create_backbone, feature_width
@@ -67,9 +68,14 @@ class EmotionNet(nn.Module):
             else None
         )
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """(B, T, C, S, S) float normalised crops, zeros where a clip is padded -> logits (B, T, 7)."""
-        return self.classify(self.extract_features(clips))
+    def forward(self, clips: Tensor, *, repeat: int = 1) -> Tensor:
+        """(B, T, C, S, S) float normalised crops, zeros where a clip is padded -> logits (B, T, 7).
+
+        A clip of one frame stands for `repeat` equal ones, whose features are computed once:
+        (B, 1, C, S, S) -> (B, repeat, 7).
+        """
+        features = self.extract_features(clips)
+        return self.classify(features if repeat == 1 else features.expand(-1, repeat, -1))
 
     def extract_features(self, clips: Tensor) -> Tensor:
         """(B, T, C, S, S) -> frame features (B, T, D)."""
@@ -79,6 +85,9 @@ class EmotionNet(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Frame features (B, T, D) -> logits (B, T, 7)."""
-        sequence, _ = self.blstm(features)  # (B, T, 2 hidden)
-        logits: Tensor = self.classifier(sequence)
-        return logits if self.frame_classifier is None else logits + self.frame_classifier(features)
+        # Small differences add up over time, and this is a hundredth of the work: never in half precision.
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            sequence, _ = self.blstm(features)  # (B, T, 2 hidden)
+            logits: Tensor = self.classifier(sequence)
+            return logits if self.frame_classifier is None else logits + self.frame_classifier(features)

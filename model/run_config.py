@@ -13,8 +13,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from model.datasets import Layout
 from model.errors import ConfigError
-from model.labels import CLIP_FRAMES
+from model.labels import CLIP_FRAMES, EMOTIONS
 from model.network import EmotionNetConfig
+from model.soft_stills import SoftLayout
 from model.transforms import ClipTransformConfig
 
 
@@ -59,11 +60,33 @@ class StillsData:
 
 
 @dataclass(frozen=True, slots=True)
+class SoftStillsData:
+    """One set of aligned stills with shares of the classes as targets."""
+
+    layout: SoftLayout
+    """`votes` has a split and validates; `weak` is for training alone."""
+    path: str
+    """What `worker.extract --stills` wrote, relative to the data folder."""
+    confidence: float = 0.7
+    """Share that a weak label gets, above 1/7 and up to 1."""
+    weight: float = 1.0
+    """How often its stills are drawn against the others."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 1 / len(EMOTIONS) < self.confidence <= 1:
+            raise ValueError(f"expected confidence in 1/7..1, got {self.confidence}")
+        if not self.weight > 0:
+            raise ValueError(f"expected weight > 0, got {self.weight}")
+
+
+@dataclass(frozen=True, slots=True)
 class StageConfig:
     """One stretch of training on one kind of data; the next stage starts from its best weights."""
 
     name: str
-    kind: Literal["stills", "affwild2"]
+    kind: Literal["stills", "affwild2", "still_clips"]
+    """`still_clips` makes varied views and clips out of stills with soft targets."""
     iterations: int
     batch_clips: int
     """Clips in a batch over all processes together; a still is a clip of one frame."""
@@ -71,6 +94,14 @@ class StageConfig:
     """Of Aff-Wild2's tree, relative to the data folder."""
     stills: tuple[StillsData, ...] = ()
     """Sets that are trained on together, and validated on together."""
+    soft_stills: tuple[SoftStillsData, ...] = ()
+    """The same for `still_clips`."""
+    frames: int = 1
+    """Of a clip of `still_clips`: one, which stands for eight equal ones, or up to eight."""
+    balance: float = 0.0
+    """How far `still_clips` draws rare classes more often: their frequency to the power of -balance, 0..1."""
+    freeze_backbone: bool = False
+    """Whether only BLSTM and classifiers learn."""
     checkpoint_every: int = 1000
     """Iterations between validations; each time the state is saved, and the weights if S on validation is the best."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -79,8 +110,16 @@ class StageConfig:
         """Check the ranges."""
         if min(self.iterations, self.batch_clips, self.checkpoint_every) < 1:
             raise ValueError("expected iterations, batch_clips and checkpoint_every >= 1")
-        if (self.kind == "stills") != bool(self.stills) or (self.kind == "affwild2") != bool(self.path):
-            raise ValueError("expected `stills` for a stage of stills and `path` for one of Aff-Wild2")
+        sources = {"stills": self.stills, "affwild2": self.path, "still_clips": self.soft_stills}
+        if [kind for kind, source in sources.items() if source] != [self.kind]:
+            raise ValueError("expected `stills`, `path` or `soft_stills` alone, as the stage's kind wants it")
+        if not 1 <= self.frames <= CLIP_FRAMES:
+            raise ValueError(f"expected frames in 1..{CLIP_FRAMES}, got {self.frames}")
+
+    @property
+    def repeat(self) -> int:
+        """How often the network sees a clip's features: single views of `still_clips` stand for whole clips."""
+        return CLIP_FRAMES if self.kind == "still_clips" and self.frames == 1 else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +158,3 @@ def load_run(path: Path) -> RunConfig:
     except ValidationError as error:
         places = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'run'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {places}") from error
-
-
-def clip_length(stage: StageConfig) -> int:
-    """Return how many frames a clip of the stage has."""
-    return 1 if stage.kind == "stills" else CLIP_FRAMES

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from model.affwild2 import read_affwild2
 from model.calibrate import softmax
 from model.clip_datasets import AffWild2Clips, StillFrames
@@ -9,7 +11,9 @@ from model.datasets import Layout, Split, Still, read_stills
 from model.errors import ConfigError
 from model.inference import Loading, Predictions, predict_stills, predict_videos
 from model.metrics import Metrics, compute_metrics
-from model.run_config import RunConfig, StageConfig, StillsData
+from model.run_config import RunConfig, SoftStillsData, StageConfig, StillsData
+from model.soft_stills import SoftStill, balancing_weights, read_votes, read_weak_labels
+from model.still_clips import StillClipViews
 from model.training import Stage
 from model.transforms import ClipTransform
 
@@ -32,6 +36,8 @@ def open_stage(config: StageConfig, run: RunConfig, *, data: Path, loading: Load
                 predict_videos(network, transform, validation_tree, validation_videos, loading=loading)
             ),
         )
+    if config.kind == "still_clips":
+        return _open_still_clips(config, run, transform, data=data, loading=loading)
     train = [still for part in config.stills for still in _read(part, Split.TRAIN, data)]
     validation = [still for part in config.stills for still in _read(part, Split.VALIDATION, data)]
     if not validation:
@@ -41,6 +47,34 @@ def open_stage(config: StageConfig, run: RunConfig, *, data: Path, loading: Load
         clips=StillFrames(train, transform, seed=run.seed, mirror=run.mirror),
         validate=lambda network: _measure(predict_stills(network, transform, validation, loading=loading)),
     )
+
+
+def _open_still_clips(
+    config: StageConfig, run: RunConfig, transform: ClipTransform, *, data: Path, loading: Loading
+) -> Stage:
+    parts = [(part, _read_soft(part, data / part.path)) for part in config.soft_stills]
+    drawn = np.concatenate([np.full(len(stills), part.weight) for part, stills in parts])
+    train = [still for _, stills in parts for still in stills]
+    weights = balancing_weights(train, power=config.balance) * drawn
+    validation = [
+        Still(still.tree, still.name, int(still.target.argmax()))
+        for part in config.soft_stills
+        if part.layout == "votes"
+        for still in read_votes(data / part.path, split=Split.VALIDATION)
+    ]
+    if not validation:
+        raise ConfigError(f"stage {config.name}: expected a set with votes to validate on, got none")
+    return Stage(
+        config=config,
+        clips=StillClipViews(train, weights / weights.sum(), transform, frames=config.frames, seed=run.seed),
+        validate=lambda network: _measure(predict_stills(network, transform, validation, loading=loading)),
+    )
+
+
+def _read_soft(part: SoftStillsData, root: Path) -> list[SoftStill]:
+    if part.layout == "votes":
+        return read_votes(root, split=Split.TRAIN)
+    return read_weak_labels(root, confidence=part.confidence)
 
 
 def _read(part: StillsData, split: Split, data: Path) -> list[Still]:

@@ -142,7 +142,7 @@ class Trainer:
         forward: nn.Module = self.network
         if place.count > 1:
             forward = DistributedDataParallel(self.network)
-        self.network.train()
+        self._enter_training(config)
         since, since_iteration = time.monotonic(), state.iteration
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         bar = Progress(
@@ -163,6 +163,7 @@ class Trainer:
                     seconds = time.monotonic() - since
                     speed = (state.iteration - since_iteration) * config.batch_clips / seconds
                     self._validate(stage, board, clips_per_second=speed)
+                    self._enter_training(config)
                     self._save_state()
                     since, since_iteration = time.monotonic(), state.iteration
                 if self._budget is not None:
@@ -173,6 +174,12 @@ class Trainer:
                         return False
         return True
 
+    def _enter_training(self, config: StageConfig) -> None:
+        """A frozen backbone keeps its weights and its BatchNorm statistics."""
+        self.network.train()
+        self.network.backbone.train(not config.freeze_backbone)
+        self.network.backbone.requires_grad_(not config.freeze_backbone)
+
     def _step(self, forward: nn.Module, clips: Tensor, labels: Tensor, config: StageConfig) -> float:
         device, state = self._around.device, self.state
         # dropout draws from these: a function of the place in the run, hence nothing to save
@@ -182,7 +189,9 @@ class Trainer:
             group["lr"] = config.optimizer.rate_at(state.iteration, iterations=config.iterations)
         clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._around.precision == "bf16"):
-            logits = forward(clips)
+            logits = forward(clips, repeat=config.repeat)
+        if config.repeat > 1:
+            labels = labels.expand(-1, config.repeat, *labels.shape[2:])
         loss = cross_entropy(logits.float().flatten(0, 1), labels.flatten(0, 1))
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
