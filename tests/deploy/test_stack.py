@@ -159,6 +159,13 @@ def test_api_image_is_small_and_has_no_torch(stack: Stack) -> None:
     assert {"torch", "av", "cv2", "numpy"}.isdisjoint(packages)
 
 
+def test_gpu_override_reserves_a_device() -> None:
+    both = ["--file", "docker-compose.yml", "--file", "docker-compose.gpu.yml"]
+    output = run([*compose_command(), *both, "config"])
+    assert "driver: nvidia" in output
+    assert "EMOCLIP_DEVICE: cuda" in output
+
+
 @pytest.mark.parametrize("service", ["worker", "api", "redis"])
 def test_stop_is_clean_and_start_again_works(stack: Stack, service: str) -> None:
     containers = stack.containers(service)
