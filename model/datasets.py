@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.errors import DatasetError
 from model.image_tree import ImageTree, is_image
 from model.labels import EMOTIONS, Emotion
+from model.votes import iter_votes
 
 # AffectNet (Mollahosseini et al., arXiv 1708.03985, section 3 and the release's readme); None is not one of the seven
 AFFECTNET_LABELS: Mapping[int, Emotion | None] = {
@@ -85,6 +86,8 @@ class Layout(StrEnum):
     AFFECTNET = "affectnet"
     RAF_DB = "raf-db"
     CLASS_FOLDERS = "class-folders"
+    VOTES = "votes"
+    """FERPlus, its label the class with the most votes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ def read_stills(root: Path, layout: Layout, *, split: Split) -> list[Still]:
             stills = list(_raf_db(tree, split))
         case Layout.CLASS_FOLDERS:
             stills = list(_class_folders(tree))
+        case Layout.VOTES:
+            stills = [Still(tree, name, int(s.argmax())) for name, s in iter_votes(tree, split=split.value)]
     if not stills:
         raise DatasetError.at(root, expected=f"labelled pictures of the {split} split ({layout})", actual="none")
     return stills

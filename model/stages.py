@@ -57,10 +57,10 @@ def _open_still_clips(
     train = [still for _, stills in parts for still in stills]
     weights = balancing_weights(train, power=config.balance) * drawn
     validation = [
-        Still(still.tree, still.name, int(still.target.argmax()))
+        still
         for part in config.soft_stills
         if part.layout == "votes"
-        for still in read_votes(data / part.path, split=Split.VALIDATION)
+        for still in read_stills(data / part.path, Layout.VOTES, split=Split.VALIDATION)
     ]
     if not validation:
         raise ConfigError(f"stage {config.name}: expected a set with votes to validate on, got none")
