@@ -25,6 +25,8 @@ SERVICE = "localhost:8000"
 CLIENT_BLOCKS = [block for block in BLOCKS if SERVICE in block]
 COMMAND_BLOCKS = [block for block in BLOCKS if block.startswith("emoclip analyze")]
 
+pytestmark = pytest.mark.timeout(600)  # the sample is analysed twice, and a machine may be busy
+
 
 def describe(settings: type[BaseSettings]) -> list[str]:
     """Return the rows that the settings table must hold, made from the settings class."""

@@ -15,7 +15,9 @@ from app.redis_server import find_free_port
 from app.report import Result
 from model.labels import Emotion
 
-WAIT_SECONDS = 120
+WAIT_SECONDS = 240
+
+pytestmark = pytest.mark.timeout(600)  # whole services start and stop here, and a machine may be busy
 
 
 @pytest.fixture
