@@ -21,7 +21,7 @@ from app.redis_server import RedisServer, RedisServerError, find_free_port
 
 __all__ = ["EmbeddedServiceError", "Service", "run_service"]
 
-_READY_SECONDS = 180.0
+_READY_SECONDS = 240.0
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
 """Longer than the API waits for uploads that it cuts off at its end."""
