@@ -1,0 +1,97 @@
+"""The shipped weights' recipe in miniature: views, then clips with a frozen backbone, then export."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint import load_checkpoint
+from model.export import main as export
+from model.run_config import load_run
+from model.train import main as train
+from tests.model.miniature import colour_crop, write_image
+
+CONFIGS = Path(__file__).resolve().parents[2] / "model" / "configs"
+VOTES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+RUN = """
+name = "tiny"
+[network]
+depth = 18
+stem = "small"
+hidden = 8
+classifier_hidden = 8
+temporal_residual = true
+[transform]
+size = 16
+[[stages]]
+name = "views"
+kind = "still_clips"
+soft_stills = [{ layout = "votes", path = "set" }, { layout = "weak", path = "weak", weight = 0.5 }]
+balance = 0.5
+iterations = 6
+batch_clips = 7
+checkpoint_every = 6
+optimizer = { kind = "adamw", learning_rate = 1e-3 }
+[[stages]]
+name = "clips"
+kind = "still_clips"
+frames = 8
+freeze_backbone = true
+soft_stills = [{ layout = "votes", path = "set" }]
+iterations = 3
+batch_clips = 4
+checkpoint_every = 3
+optimizer = { kind = "adamw", learning_rate = 1e-3 }
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    lines = [f"image,split,duplicate_group,{','.join(f'votes_{name}' for name in VOTES)}"]
+    for number in range(28):
+        label = number % 7
+        write_image(tmp_path / "set" / f"{number}.jpg", colour_crop(label, seed=number))
+        votes = ",".join("10" if place == label else "0" for place in range(7))
+        lines.append(f"{number}.webp,{'train' if number < 21 else 'valid'},{number},{votes}")
+    (tmp_path / "set" / "labels.csv").write_text("\n".join(lines) + "\n")
+    write_image(tmp_path / "weak" / "w.jpg", colour_crop(4))
+    (tmp_path / "weak" / "labels.csv").write_text("image,weak_label\nw.jpg,happiness\n")
+    (tmp_path / "run.toml").write_text(RUN)
+    return tmp_path
+
+
+@pytest.mark.timeout(300)  # some seconds of work, on a machine that may be busy
+def test_the_recipe_trains_freezes_and_exports(data: Path) -> None:
+    out = data / "out"
+    run = [str(data / "run.toml"), "--data", str(data), "--out", str(out), "--device", "cpu"]
+
+    assert train([*run, "--stop-after", "6"]) == 0
+    after_views = load_checkpoint(out / "best.safetensors")
+    assert train([*run, "--resume"]) == 0
+    after_clips = load_checkpoint(out / "best.safetensors")
+
+    frozen = [name for name in after_views.state_dict if name.startswith("backbone.")]
+    assert all(torch.equal(after_views.state_dict[n], after_clips.state_dict[n]) for n in frozen)
+    assert not torch.equal(after_views.state_dict["blstm.weight_ih_l0"], after_clips.state_dict["blstm.weight_ih_l0"])
+    assert [row["stage"] for row in json.loads((out / "curve.json").read_text())] == ["views", "clips"]
+
+    shipped = data / "shipped.safetensors"
+    assert export([str(out / "best.safetensors"), str(shipped), "--stills", str(data / "set"), "--device", "cpu"]) == 0
+    checkpoint = load_checkpoint(shipped)
+    assert checkpoint.temperature != 1.0
+    assert checkpoint.metrics["rounding"]["storage"] == "fp16"
+    assert shipped.stat().st_size < 0.6 * (out / "best.safetensors").stat().st_size
+
+
+def test_export_of_a_missing_run_gives_one_line(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export([str(data / "none"), str(data / "o"), "--stills", str(data / "set")]) == 2
+
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_shipped_recipe_is_valid() -> None:
+    run = load_run(CONFIGS / "default.toml")
+
+    assert [stage.repeat for stage in run.stages] == [8, 1]
+    assert run.network.cbam
