@@ -1,4 +1,4 @@
-"""Five landmarks -> aligned face crop, by the similarity transform with the least squared error (Umeyama, PAMI 1991)."""
+"""Five landmarks -> aligned face crop, by the similarity transform of least squared error (Umeyama, PAMI 1991)."""
 
 import cv2
 import numpy as np
@@ -10,8 +10,8 @@ CROP_SIZE = 256
 TEMPLATE = np.array([[0.325, 0.38], [0.675, 0.38], [0.5, 0.59], [0.36, 0.757], [0.64, 0.757]], np.float64)
 """Where eyes, nose and mouth corners land, as shares of the crop's side.
 
-The mean of the detector's landmarks over FERPlus training faces, made symmetric: whole stills of that framing, used where no face is
-found, then look like aligned ones, and forehead and chin stay inside.
+The mean of the detector's landmarks over FERPlus training faces, made symmetric: whole stills of that framing, used
+where no face is found, then look like aligned ones, and forehead and chin stay inside.
 """
 
 
@@ -33,13 +33,16 @@ def similarity_to_template(landmarks: NDArray[np.floating]) -> NDArray[np.float6
 def align_face(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Cut the aligned face (256, 256, 3) uint8 out of an image (H, W, 3) uint8, given its landmarks (5, 2) in pixels.
 
-    Pixels beyond the border repeat it. Faces much larger than the crop are averaged down first, since sampling alone would alias.
+    Pixels beyond the border repeat it. Faces much larger than the crop are averaged down first, since sampling alone
+    would alias.
     """
     matrix = similarity_to_template(landmarks)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5:
         image, matrix = _shrink_around_crop(image, matrix, scale)
-    aligned = cv2.warpAffine(image, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    aligned = cv2.warpAffine(
+        image, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(aligned, np.uint8)
 
 

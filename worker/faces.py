@@ -1,4 +1,4 @@
-"""RetinaFace detection (Deng et al., arXiv 1905.00641): scaling, priors, decoding of boxes and landmarks, NMS, in one place for both networks."""
+"""RetinaFace detection (Deng et al., arXiv 1905.00641) with either network: scaling, priors, decoding, NMS."""
 
 import math
 from collections.abc import Sequence
@@ -66,8 +66,8 @@ def decode_landmarks(encoded: Tensor, priors: Tensor) -> Tensor:
 def detection_scale(height: int, width: int, *, short_limit: int, long_limit: int) -> float:
     """Factor that brings a frame's longer side between the two limits.
 
-    Small frames are scaled up: the finest prior is 16 pixels, and recall on small frames fell without it. Large ones are scaled down,
-    which bounds the detector's time and memory whatever is uploaded.
+    Small frames are scaled up: the finest prior is 16 pixels, and recall on small frames fell without it. Large ones
+    are scaled down, which bounds the detector's time and memory whatever is uploaded.
     """
     side = max(height, width)
     return min(max(side, short_limit), long_limit) / side
@@ -87,7 +87,8 @@ class FaceDetector:
         upscale_to: int = 640,
         score_threshold: float = 0.8,
     ) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last)
+        # .to() takes both at once, but its annotations do not
+        self.network = network.to(device).to(memory_format=torch.channels_last)
         self.name = name
         self.sha256 = sha256
         self.device = device
@@ -119,7 +120,7 @@ class FaceDetector:
 
     @torch.inference_mode()
     def _detect_scaled(self, batch: Tensor) -> list[tuple[NDArray[np.float32], list[float], NDArray[np.float32]]]:
-        """(B, 3, H, W) float32 RGB in 0..255 -> per image boxes (N, 4), scores (N,), landmarks (N, 5, 2) in its pixels."""
+        """(B, 3, H, W) float32 RGB in 0..255 -> per image boxes (N, 4), scores (N,), landmarks (N, 5, 2), in pixels."""
         encoded_boxes, scores, encoded_landmarks = self.network(batch.contiguous(memory_format=torch.channels_last))
         priors = create_priors(batch.shape[2], batch.shape[3], batch.device)
         image_index, prior_index = torch.nonzero(scores > self.score_threshold, as_tuple=True)
@@ -128,7 +129,9 @@ class FaceDetector:
         landmarks = decode_landmarks(encoded_landmarks[image_index, prior_index], kept_priors)
         kept_scores = scores[image_index, prior_index]
         kept = batched_nms(boxes, kept_scores, image_index, NMS_IOU)  # by falling score
-        boxes, landmarks, kept_scores, image_index = (t[kept].cpu() for t in (boxes, landmarks, kept_scores, image_index))
+        boxes, landmarks, kept_scores, image_index = (
+            t[kept].cpu() for t in (boxes, landmarks, kept_scores, image_index)
+        )
         return [
             (boxes[mine].numpy(), kept_scores[mine].tolist(), landmarks[mine].numpy())
             for mine in (image_index == i for i in range(batch.shape[0]))
