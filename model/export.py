@@ -1,4 +1,4 @@
-"""Command line: the best weights of a run -> a file to ship: temperature fitted, tensors rounded, both measured.
+"""Command line: the best weights of a run -> a file to ship: offsets and temperature fitted, tensors rounded.
 
 `python -m model.export runs/default/best.safetensors model/weights/default.safetensors --stills DIR`
 """
@@ -9,14 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from rich.console import Console
+from torch import nn
 
-from model.calibrate import fit_temperature, softmax
+from model.calibrate import cross_validated_s, fit_offsets, fit_temperature, softmax
 from model.checkpoint import create_network, load_checkpoint, save_checkpoint
 from model.datasets import Layout, Split, Still, read_stills
 from model.errors import ModelError
 from model.hardware import choose_device
 from model.inference import Loading, predict_stills
+from model.labels import EMOTIONS
 from model.metrics import compute_metrics
 from model.network import EmotionNet
 from model.transforms import ClipTransform
@@ -37,10 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint = load_checkpoint(arguments.run)
         transform = ClipTransform(checkpoint.transform)
         stills = read_stills(arguments.stills, arguments.layout, split=Split.VALIDATION)
-        loading = Loading(device=choose_device(arguments.device))
+        loading = Loading(device=choose_device(arguments.device), batch_clips=64)
         network = create_network(checkpoint)
         predictions = predict_stills(network, transform, stills, loading=loading)
-        temperature = fit_temperature(predictions.logits, predictions.labels)
+        offsets = fit_offsets(predictions.logits, predictions.labels)
+        add_offsets(network, offsets)
+        logits = predictions.logits + offsets
+        temperature = fit_temperature(logits, predictions.labels)
+        fitted = {
+            "offsets": {emotion.value: round(float(o), 2) for emotion, o in zip(EMOTIONS, offsets, strict=True)},
+            "s_without_offsets": round(
+                compute_metrics(predictions.labels, softmax(predictions.logits), bootstrap=0).s, 5
+            ),
+            "s_cross_validated": round(cross_validated_s(predictions.logits, predictions.labels), 5),
+        }
 
         def save(rounding: dict[str, Any]) -> None:  # Any: JSON
             save_checkpoint(
@@ -49,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 transform=checkpoint.transform,
                 temperature=temperature,
                 name=checkpoint.name,
-                metrics={**checkpoint.metrics, "rounding": rounding},
+                metrics={**checkpoint.metrics, "fitted": fitted, "rounding": rounding},
                 storage=arguments.storage,
             )
 
@@ -64,8 +79,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ModelError, OSError, ValueError) as error:
         console.print(f"error: {error}", markup=False)
         return 2
-    console.print(f"{arguments.out}: temperature {temperature:.3f}, {rounding}", markup=False)
+    console.print(f"{arguments.out}: temperature {temperature:.3f}, {fitted}, {rounding}", markup=False)
     return 0
+
+
+def add_offsets(network: EmotionNet, offsets: NDArray[np.float64]) -> None:
+    """Move the offsets into the bias of the last layer, so that whoever serves the weights need not know of them."""
+    last = network.classifier[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias.add_(torch.from_numpy(offsets).to(last.bias))
 
 
 def _figures(
