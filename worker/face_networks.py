@@ -8,6 +8,7 @@ Deviation: BatchNorm is already folded into the convolutions of the MobileNet, a
 """
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,14 +136,16 @@ class ResNetRetinaFace(nn.Module):
         super().__init__()
         from retinaface.network import RetinaFace
 
-        self.network = RetinaFace(
-            name="Resnet50",
-            # `pretrained=False` in that package's signature, which torchvision has renamed to `weights`
-            pretrained=None,
-            return_layers={"layer2": 1, "layer3": 2, "layer4": 3},
-            in_channels=256,
-            out_channels=256,
-        )
+        with warnings.catch_warnings():
+            # the package says `pretrained`, which torchvision has renamed to `weights`
+            warnings.simplefilter("ignore", UserWarning)
+            self.network = RetinaFace(
+                name="Resnet50",
+                pretrained=None,
+                return_layers={"layer2": 1, "layer3": 2, "layer4": 3},
+                in_channels=256,
+                out_channels=256,
+            )
 
     def forward(self, images: Tensor) -> RawDetections:
         """(B, 3, H, W) float32 RGB in 0..255 -> raw detections."""

@@ -13,7 +13,7 @@ from worker.alignment import CROP_SIZE, TEMPLATE, align_face, similarity_to_temp
 def move_template(*, degrees: float, scale: float, shift: tuple[float, float]) -> NDArray[np.float64]:
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return TEMPLATE * CROP_SIZE * scale @ turn.T + shift
+    return np.asarray(TEMPLATE * CROP_SIZE * scale @ turn.T + shift, dtype=np.float64)
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(0, 1.0), (35, 0.3), (-120, 2.5), (180, 7.0)])
