@@ -5,7 +5,7 @@ Crops go through the ClipTransform of serving and the same network; a still stan
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -156,6 +156,24 @@ def predict_videos(
         groups=tuple(groups[i] for i in scored),
         labels=labels[scored],
         logits=logits[scored],
+    )
+
+
+def predict_made_clips(
+    network: EmotionNet, clips: Dataset[tuple[Tensor, Tensor]], numbers: Sequence[int], *, loading: Loading
+) -> Predictions:
+    """Classify clips with targets of their own (model/still_clips.py), eight frames at once; padding is left out."""
+    made = [clips[number] for number in numbers]
+    targets = np.concatenate([target.numpy() for _, target in made])
+    shown = targets.sum(axis=1) > 0
+    groups = np.repeat([str(number) for number in numbers], [len(target) for _, target in made])[shown]
+    pictures = cast("Dataset[Tensor]", [picture for picture, _ in made])  # a loader takes any sequence
+    logits = _run(network, pictures, network, loading=loading, on_progress=None)
+    return Predictions(
+        names=tuple(groups),
+        groups=tuple(groups),
+        labels=targets[shown].argmax(axis=1),
+        logits=logits.reshape(-1, logits.shape[-1])[shown],
     )
 
 

@@ -9,13 +9,15 @@ from model.calibrate import softmax
 from model.clip_datasets import AffWild2Clips, StillFrames
 from model.datasets import Layout, Split, Still, read_stills
 from model.errors import ConfigError
-from model.inference import Loading, Predictions, predict_stills, predict_videos
+from model.inference import Loading, Predictions, predict_made_clips, predict_stills, predict_videos
 from model.metrics import Metrics, compute_metrics
 from model.run_config import RunConfig, SoftStillsData, StageConfig, StillsData
 from model.soft_stills import SoftStill, balancing_weights, read_votes, read_weak_labels
 from model.still_clips import StillClipViews
 from model.training import Stage
 from model.transforms import ClipTransform
+
+VALIDATION_CLIPS = 400
 
 
 def open_stage(config: StageConfig, run: RunConfig, *, data: Path, loading: Loading) -> Stage:
@@ -64,10 +66,26 @@ def _open_still_clips(
     ]
     if not validation:
         raise ConfigError(f"stage {config.name}: expected a set with votes to validate on, got none")
+    clips = StillClipViews(train, weights / weights.sum(), transform, frames=config.frames, seed=run.seed)
+    if config.frames == 1:
+        return Stage(
+            config=config,
+            clips=clips,
+            validate=lambda network: _measure(predict_stills(network, transform, validation, loading=loading)),
+        )
+    # Stills as such say nothing of how a network sees change: clips of them are validated on clips.
+    unseen = [
+        still
+        for part in config.soft_stills
+        if part.layout == "votes"
+        for still in read_votes(data / part.path, split=Split.VALIDATION)
+    ]
+    even = np.full(len(unseen), 1 / len(unseen))
+    made = StillClipViews(unseen, even, transform, frames=config.frames, seed=run.seed)
     return Stage(
         config=config,
-        clips=StillClipViews(train, weights / weights.sum(), transform, frames=config.frames, seed=run.seed),
-        validate=lambda network: _measure(predict_stills(network, transform, validation, loading=loading)),
+        clips=clips,
+        validate=lambda network: _measure(predict_made_clips(network, made, range(VALIDATION_CLIPS), loading=loading)),
     )
 
 
