@@ -67,7 +67,7 @@ def test_demo_shows_the_expressions_of_the_sample(sample_video: Path, marked: di
     assert done.returncode == 0, done.stderr
     assert "Timeline" in done.stdout
     assert find_marked(tmp_path) == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]  # uploads and Redis' data are gone
+    assert not list(tmp_path.glob("emoclip-*"))  # uploads and Redis' data are gone
     assert (tmp_path / "out" / "demo.png").read_bytes().startswith(b"\x89PNG")
     result = Result.model_validate_json((tmp_path / "out" / "demo.json").read_bytes())
     assert [row.frame for row in result.rows] == list(range(175))
