@@ -1,7 +1,6 @@
 """From settings to the objects they describe: decoding limits and the analyzer with its networks loaded."""
 
 from model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
-
 from model.hardware import choose_device
 from worker.decode import DecodeLimits
 from worker.faces import create_detector
