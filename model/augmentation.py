@@ -82,7 +82,8 @@ def render(master: NDArray[np.uint8], view: View, *, size: int) -> NDArray[np.ui
     """Master (96, 96) uint8 gray -> view (size, size) uint8 gray."""
     warped = cv2.warpAffine(master, view.matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     levels = np.arange(256) / 255
-    table = np.clip(((levels**view.gamma - 0.5) * view.gain + 0.5) * 255 + view.offset, 0, 255).astype(np.uint8)
+    light = ((levels**view.gamma - 0.5) * view.gain + 0.5) * 255 + view.offset
+    table = np.clip(light, 0, 255).round().astype(np.uint8)
     return np.asarray(cv2.LUT(warped, table), np.uint8)
 
 

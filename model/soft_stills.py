@@ -70,6 +70,9 @@ def read_weak_labels(root: Path, *, confidence: float) -> list[SoftStill]:
 def balancing_weights(stills: Sequence[SoftStill], *, power: float) -> NDArray[np.float64]:
     """Shares (N,) of draws: a still counts as its classes' frequencies to the power of -`power`; 0 draws evenly."""
     targets = np.stack([still.target for still in stills]).astype(np.float64)
-    weights = targets @ (targets.sum(axis=0) / len(stills)) ** -power
+    frequencies = targets.mean(axis=0)
+    # a class that nobody shows has no stills to draw
+    rarity = np.where(frequencies > 0, np.maximum(frequencies, 1e-12) ** -power, 0.0)
+    weights = targets @ rarity
     normalised: NDArray[np.float64] = weights / weights.sum()
     return normalised
