@@ -226,7 +226,7 @@ def test_the_shares_of_all_processes_are_the_batch() -> None:
         ("iterations = 10", "iteration = 10", r"stages\.0\.iteration: Unexpected keyword argument"),
         ('"mobilenet_v2"', '"mobilenet_v3"', r"network\.architecture"),
         ("learning_rate = 1e-2", "learning_rate = -1", r"optimizer.*expected learning_rate > 0"),
-        ('path = "affwild2"', 'path = ""', r"expected `stills` for a stage of stills"),
+        ('path = "affwild2"', 'path = ""', r"expected `stills`, `path` or `soft_stills` alone"),
         ('path = "affwild2"', 'path = "lost"', r"lost: expected a folder or a zip file, got nothing there"),
         ("[network]", "[network", r"run\.toml: "),
     ],
