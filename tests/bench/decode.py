@@ -96,7 +96,7 @@ def main() -> int:
         paths = options.videos or make_videos(Path(folder))
         results = [measure(path, rounds=options.rounds, threads=options.threads) for path in paths]
     report = {
-        "command": " ".join(["python -m tests.bench.decode", *sys.argv[1:]]),
+        "command": " ".join(["python -m tests.bench.decode", *(Path(part).name for part in sys.argv[1:])]),
         "hardware": describe_hardware(torch.device("cpu")),
         "load_average": os.getloadavg()[0],
         "threads": options.threads,

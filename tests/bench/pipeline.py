@@ -260,7 +260,7 @@ def main() -> None:
         analyse(analyzer, arguments.video, limits)
     result = {
         "video": arguments.video.name,
-        "command": "python -m tests.bench.pipeline " + " ".join(sys.argv[1:]),
+        "command": "python -m tests.bench.pipeline " + " ".join(Path(part).name for part in sys.argv[1:]),
         "hardware": {**describe_hardware(analyzer.predictor.device), "load_average": os.getloadavg()[0]},
         "dtype": str(analyzer.predictor.dtype).removeprefix("torch."),
         "threads": asdict(analyzer.threads),
