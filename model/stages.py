@@ -58,28 +58,23 @@ def _open_still_clips(
     drawn = np.concatenate([np.full(len(stills), part.weight) for part, stills in parts])
     train = [still for _, stills in parts for still in stills]
     weights = balancing_weights(train, power=config.balance) * drawn
-    validation = [
-        still
-        for part in config.soft_stills
-        if part.layout == "votes"
-        for still in read_stills(data / part.path, Layout.VOTES, split=Split.VALIDATION)
-    ]
-    if not validation:
-        raise ConfigError(f"stage {config.name}: expected a set with votes to validate on, got none")
-    clips = StillClipViews(train, weights / weights.sum(), transform, frames=config.frames, seed=run.seed)
-    if config.frames == 1:
-        return Stage(
-            config=config,
-            clips=clips,
-            validate=lambda network: _measure(predict_stills(network, transform, validation, loading=loading)),
-        )
-    # Stills as such say nothing of how a network sees change: clips of them are validated on clips.
     unseen = [
         still
         for part in config.soft_stills
         if part.layout == "votes"
         for still in read_votes(data / part.path, split=Split.VALIDATION)
     ]
+    if not unseen:
+        raise ConfigError(f"stage {config.name}: expected a set with votes to validate on, got none")
+    clips = StillClipViews(train, weights / weights.sum(), transform, frames=config.frames, seed=run.seed)
+    if config.frames == 1:
+        validation = [Still(still.tree, still.name, int(still.target.argmax())) for still in unseen]
+        return Stage(
+            config=config,
+            clips=clips,
+            validate=lambda network: _measure(predict_stills(network, transform, validation, loading=loading)),
+        )
+    # Stills as such say nothing of how a network sees change: clips of them are validated on clips.
     even = np.full(len(unseen), 1 / len(unseen))
     made = StillClipViews(unseen, even, transform, frames=config.frames, seed=run.seed)
     return Stage(

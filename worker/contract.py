@@ -103,6 +103,11 @@ class VideoFacts(Contract):
     """Clockwise display rotation already applied to boxes and sizes: 0, 90, 180 or 270."""
     codec: str
 
+    def counted(self, rows: int, options: JobOptions) -> "VideoFacts":
+        """Return the facts with what the analysis counted, in place of what the packets promised."""
+        counts = {"analysed_frames": rows} if options.sample_fps else {"analysed_frames": rows, "frame_count": rows}
+        return self.model_copy(update=counts)
+
 
 class FaceRow(Contract):
     """One face in one frame."""

@@ -197,10 +197,7 @@ def analyse_video(
             on_progress(len(rows), max(len(rows), index.analysed_frames))
     if not rows:
         raise UndecodableError("Not one frame of the video can be decoded: it is empty or damaged.")
-    facts = index.facts().model_copy(update={"analysed_frames": len(rows)})
-    if options.sample_fps is None:
-        facts = facts.model_copy(update={"frame_count": len(rows)})
-    return VideoAnalysis(facts, rows)
+    return VideoAnalysis(index.facts().counted(len(rows), options), rows)
 
 
 def iter_stitched(

@@ -126,7 +126,9 @@ class JobSteps:
             if job.rows_ready == 0:
                 raise UndecodableError("Not one frame of the video can be decoded: it is empty or damaged.")
             summary = summarise(self._store.iter_rows(job_id))
-            if self._store.succeed(lease, summary, video=_correct(job)):
+            assert job.video is not None, "put_plans writes it with the plans"
+            video = job.video.counted(job.rows_ready, job.record.options)
+            if self._store.succeed(lease, summary, video=video):
                 self._erase(job_id)
                 faces = sum(track.frames for track in summary)
                 rate = job.progress.frames_per_second or 1.0
@@ -205,12 +207,3 @@ class JobSteps:
     def _give_back(self, lease: Lease, *, counted: bool) -> None:
         if self._store.release(lease, counted=counted):
             self._ring(Bell(lease.job_id, lease.unit))
-
-
-def _correct(job: JobSnapshot) -> VideoFacts:
-    """Return the facts with what the analysis counted, in place of what the packets promised."""
-    assert job.video is not None, "put_plans writes it with the plans"
-    counted = {"analysed_frames": job.rows_ready}
-    if job.record.options.sample_fps is None:
-        counted["frame_count"] = job.rows_ready
-    return job.video.model_copy(update=counted)
