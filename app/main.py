@@ -13,7 +13,7 @@ from app.errors import install_error_handlers
 from app.jobs import Jobs
 from app.openapi import install_openapi
 from app.request_ids import RequestIdMiddleware
-from app.routes import router
+from app.routes import jobs, results, service
 from app.settings import ApiSettings
 from app.uploads import UploadLimits
 from worker.celery_app import create_celery, ring
@@ -68,7 +68,8 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         ),
         max_uploads_at_once=settings.max_uploads_at_once,
     )
-    app.include_router(router)
+    for routes in (jobs, results, service):
+        app.include_router(routes.router)
     install_error_handlers(app)
     install_openapi(app)
     # the last one added sees a request first

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi.routing import APIRoute
 from pydantic_settings import BaseSettings
 
 from app.embedded import Service, run_service
-from app.routes import router
+from app.main import create_app
 from app.settings import ApiSettings
 from worker.settings import QueueSettings, WorkerSettings
 
@@ -97,10 +96,9 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 
 
 def test_every_endpoint_is_documented() -> None:
-    endpoints = {
-        (method, route.path) for route in router.routes if isinstance(route, APIRoute) for method in route.methods or ()
-    }
-    missing = [f"{method} {path}" for method, path in sorted(endpoints) if f"`{method} {path}`" not in README]
+    paths = create_app().openapi()["paths"]
+    endpoints = [(method.upper(), path) for path in sorted(paths) for method in sorted(paths[path])]
+    missing = [f"{method} {path}" for method, path in endpoints if f"`{method} {path}`" not in README]
     assert not missing
 
 

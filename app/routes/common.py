@@ -1,0 +1,81 @@
+"""What all routes share: how they reach the jobs, how refusals are documented, how a job is shown."""
+
+import math
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from app.auth import get_owner
+from app.exports import Summary
+from app.jobs import Jobs
+from app.schemas import Job, JobLinks, Upload
+from worker.contract import JobSnapshot
+
+__all__ = [
+    "BAD_PARAMETER",
+    "NO_JOB",
+    "PROBLEM_CONTENT",
+    "RETRY_AFTER",
+    "JobsDependency",
+    "OwnerDependency",
+    "create_retry_after",
+    "document_problems",
+    "to_job",
+]
+
+
+def _get_jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+JobsDependency = Annotated[Jobs, Depends(_get_jobs)]
+OwnerDependency = Annotated[str, Depends(get_owner)]
+
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before asking again.", "schema": {"type": "integer"}}}
+PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def document_problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
+    """Document refusals: `_404="no such job"`; 401 and 503 can happen to every request that touches jobs."""
+    common = {"_401": "No valid API key, where keys are asked for.", "_503": "The job store does not answer."}
+    return {
+        name.removeprefix("_"): {"description": text, "content": PROBLEM_CONTENT}
+        for name, text in {**common, **descriptions}.items()
+    }
+
+
+NO_JOB = "No such job, or not yours."
+BAD_PARAMETER = "A parameter is refused; `errors` names it."
+
+
+def to_job(request: Request, snapshot: JobSnapshot) -> Job:
+    """Return what the API says of a job."""
+    record = snapshot.record
+    # behind a proxy that serves us under a prefix
+    own = f"{request.scope.get('root_path', '').rstrip('/')}/v1/jobs/{record.job_id}"
+    return Job(
+        id=record.job_id,
+        state=snapshot.state,
+        created_at=snapshot.created_at,
+        started_at=snapshot.started_at,
+        finished_at=snapshot.finished_at,
+        expires_at=snapshot.expires_at,
+        options=record.options,
+        upload=Upload(file_name=record.file_name, size_bytes=record.size_bytes, sha256=record.sha256),
+        progress=snapshot.progress,
+        rows_ready=snapshot.rows_ready,
+        video=snapshot.video,
+        model=snapshot.model,
+        error=snapshot.failure,
+        summary=Summary(tracks=list(snapshot.summary)) if snapshot.summary is not None else None,
+        links=JobLinks(
+            self=own, frames=f"{own}/frames", result=f"{own}/result" if snapshot.summary is not None else None
+        ),
+    )
+
+
+def create_retry_after(snapshot: JobSnapshot) -> str:
+    """Return seconds: a tenth of what is left to do, within reason."""
+    eta_seconds = snapshot.progress.eta_seconds or 0.0
+    return str(min(max(math.ceil(eta_seconds / 10), 1), 30))
