@@ -1,0 +1,49 @@
+"""`emoclip api`: the API process alone, for production."""
+
+import argparse
+import contextlib
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from app.commands.exit_codes import ExitCode
+from app.commands.parsers import Commands, create_command
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Commands) -> None:
+    """Describe the command."""
+    parser = create_command(commands, "api", _api, help="run the API alone; Redis is at EMOCLIP_REDIS_URL")
+    parser.add_argument("--host", help="address to listen on (default: EMOCLIP_HOST, else 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: EMOCLIP_PORT, else 8000)")
+
+
+def _api(options: argparse.Namespace, errors: Console) -> int:
+    import uvicorn
+
+    from app.logs import create_log_config
+    from app.main import create_app
+    from app.processes import sigterm_as_interrupt
+    from app.settings import ApiSettings
+
+    settings = ApiSettings()
+    try:
+        app = create_app(settings)
+    except (OSError, ValueError) as error:  # such as a file of API keys that cannot be read
+        if isinstance(error, ValidationError):
+            raise
+        errors.print(str(error))
+        return ExitCode.NOTHING_DONE
+    # uvicorn ends itself by the signal that stopped it; being stopped is no failure
+    with contextlib.suppress(KeyboardInterrupt), sigterm_as_interrupt():
+        uvicorn.run(
+            app,
+            host=options.host or settings.host,
+            port=settings.port if options.port is None else options.port,
+            server_header=False,
+            access_log=False,  # app.request_ids logs requests, without the names that a query may hold
+            log_config=create_log_config(),
+            timeout_graceful_shutdown=10,  # an upload may take an hour; what it left is cleaned up when it is cut off
+        )
+    return ExitCode.DONE
