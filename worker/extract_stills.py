@@ -27,11 +27,13 @@ BATCH = 32
 TABLES = ".csv"
 """Files so named are copied beside the crops: they hold the labels."""
 REPORT = "extract.json"
+WITHOUT_FACE = "without_face.txt"
+"""Names of the stills whose whole image was used, one a line, so that a resumed run counts those before it."""
 
 
 @dataclass(slots=True)
 class StillCounts:
-    """What became of the stills of a run."""
+    """What became of the stills, those of earlier runs into the same folder included."""
 
     images: int = 0
     without_face: int = 0
@@ -50,19 +52,24 @@ def extract_stills(source: Path, out: Path, detector: FaceDetector, *, console: 
     if not names:
         raise DatasetError.at(source, expected="images", actual="none")
     counts = StillCounts(images=len(names))
-    todo = [name for name in names if not _target(out, name).exists()]
+    targets = _name_crops(out, names)
+    todo = [name for name in names if not targets[name].exists()]
     counts.already_there = len(names) - len(todo)
     with Progress(console=console) as progress:
         task = progress.add_task("aligning stills", total=len(todo))
         for batch in _batched(todo, BATCH):
             images = list(_iter_readable(tree, batch, counts))
             for name, crop, found in _align_stills(images, detector):
-                counts.without_face += not found
-                write_jpeg(_target(out, name), crop)
+                if not found:
+                    _append_line(
+                        out / WITHOUT_FACE, name
+                    )  # before the crop: a crop that exists is never looked at again
+                write_jpeg(targets[name], crop)
             progress.update(task, advance=len(batch))
     for name in tree.names():
         if name.endswith(TABLES):
             (out / name).write_bytes(tree.read(name))
+    counts.without_face = len(_read_lines(out / WITHOUT_FACE) & set(names))
     (out / REPORT).write_text(json.dumps(asdict(counts), indent=1) + "\n", encoding="utf-8")
     return counts
 
@@ -122,5 +129,22 @@ def _whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(square, (CROP_SIZE, CROP_SIZE), interpolation=interpolation), np.uint8)
 
 
-def _target(out: Path, name: str) -> Path:
-    return out / Path(name).with_suffix(".jpg")
+def _name_crops(out: Path, names: Sequence[str]) -> dict[str, Path]:
+    """`a.png` becomes `a.jpg`; where that is taken by `a.bmp`, `a.png.jpg`."""
+    targets: dict[str, Path] = {}
+    taken: set[Path] = set()
+    for name in sorted(names):
+        target = out / Path(name).with_suffix(".jpg")
+        targets[name] = target if target not in taken else out / f"{name}.jpg"
+        taken.add(targets[name])
+    return targets
+
+
+def _append_line(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def _read_lines(path: Path) -> set[str]:
+    return set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()

@@ -63,6 +63,25 @@ def test_stills_resume_where_they_stopped(stills: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "neutral" / "nobody.jpg").exists()
 
 
+def test_stills_of_earlier_runs_are_counted(stills: Path, tmp_path: Path) -> None:
+    main(["--stills", str(stills), str(tmp_path / "out")])
+
+    main(["--stills", str(stills), str(tmp_path / "out")])
+
+    report = json.loads((tmp_path / "out" / "extract.json").read_text())
+    assert report == {"images": 4, "without_face": 1, "unreadable": 1, "already_there": 3}
+
+
+def test_stills_that_differ_in_their_suffix_alone_are_both_kept(stills: Path, tmp_path: Path) -> None:
+    (stills / "neutral" / "a.bmp").write_bytes(cv2.imencode(".bmp", np.full((40, 60, 3), 90, np.uint8))[1].tobytes())
+    (stills / "neutral" / "a.png").write_bytes((stills / "happiness" / "a.png").read_bytes())
+
+    main(["--stills", str(stills), str(tmp_path / "out")])
+
+    crops = [cv2.imread(str(tmp_path / "out" / "neutral" / name), 0) for name in ("a.jpg", "a.png.jpg")]
+    assert [crop is not None and bool(crop.std() > 1) for crop in crops] == [False, True]
+
+
 def test_videos_become_the_layout_of_affwild2(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     write_face(tmp_path / "videos" / "speaker.mp4", frames=12)
