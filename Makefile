@@ -14,7 +14,7 @@ export UV_CACHE_DIR := $(CURDIR)/.venv/cache
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 endif
 
-.PHONY: help setup demo serve test lint bench lock test-deploy clean
+.PHONY: help setup demo serve test lint audit bench lock test-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ lint: setup ## lint, types and import contracts alone
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: setup ## known vulnerabilities of what is locked (asks the OSV service; exit 2 where it does not answer)
+	@$(BIN)/python .ci/audit.py
 
 bench: setup ## speed of every stage on VIDEO; writes OUT/bench.json
 	@mkdir -p "$(OUT)"
