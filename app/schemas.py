@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.exports import Summary
-from app.uploads import MAX_FILE_NAME, clean_file_name
+from app.file_names import MAX_FILE_NAME, clean_file_name
 from worker.contract import FrameRow, JobFailure, JobOptions, JobProgress, JobState, ModelVersion, VideoFacts
 
 __all__ = [

@@ -23,10 +23,10 @@ from app.errors import (
     UploadTimeoutError,
     UploadTooLargeError,
 )
+from app.file_names import clean_file_name
 
-__all__ = ["MAX_FILE_NAME", "ReceivedVideo", "UploadLimits", "check_upload_headers", "clean_file_name", "receive_video"]
+__all__ = ["ReceivedVideo", "UploadLimits", "check_upload_headers", "receive_video"]
 
-MAX_FILE_NAME = 255
 _VIDEO_FIELD = "video"
 _FORM_OVERHEAD_BYTES = 16 * 2**10
 """Boundaries and part headers of a form that holds one file."""
@@ -122,11 +122,6 @@ async def receive_video(request: Request, write: Callable[[bytes], object], limi
         raise EmptyUploadError("The upload is empty: the video has no bytes.")
     await to_thread.run_sync(flush)
     return ReceivedVideo(size_bytes, digest.hexdigest(), form.file_name if form is not None else "")
-
-
-def clean_file_name(name: str) -> str:
-    """Return a client's file name as it may be stored: printable, and of bounded length."""
-    return "".join(character for character in name if character.isprintable())[:MAX_FILE_NAME]
 
 
 def _too_large(limits: UploadLimits) -> UploadTooLargeError:
