@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.labels import CLIP_FRAMES, Emotion
+from model.labels import CLIP_FRAMES, EMOTIONS, Emotion
 
 __all__ = [
     "CLIP_FRAMES",
@@ -24,12 +24,16 @@ __all__ = [
     "JobSnapshot",
     "JobState",
     "ModelVersion",
+    "Runtime",
     "SegmentPlan",
     "SegmentRows",
     "StitchState",
     "TrackEnd",
     "TrackSummary",
     "VideoFacts",
+    "WebhookAttempt",
+    "WebhookLog",
+    "WebhookState",
 ]
 
 Box = tuple[float, float, float, float]
@@ -198,14 +202,44 @@ class TrackSummary(Contract):
     """Share of the track's frames in which the class was the most probable; sums to 1."""
 
 
+class Runtime(Contract):
+    """What a worker ran the networks and the decoder with: two of them may round differently."""
+
+    emoclip: str
+    """Version of this project; the other names are those of the libraries, with their versions."""
+    python: str
+    torch: str
+    torchvision: str
+    numpy: str
+    opencv: str
+    pyav: str
+    ffmpeg: dict[str, str]
+    """Version of each FFmpeg library that PyAV decodes with: libavcodec, libavformat and the others."""
+    device: str
+    """`cpu`, or the GPU's name."""
+    precision: str
+    """Floating point type of the emotion network's convolutions, such as `bfloat16`."""
+    long_side: int
+    """Pixels that the longer side of a frame was scaled down to before faces were searched."""
+    upscale_to: int
+    """Pixels that the longer side of a small frame was scaled up to before."""
+    score_threshold: float
+    """Least face probability, 0..1, that made a detection a face."""
+
+
 class ModelVersion(Contract):
-    """Which weights made the rows."""
+    """Which weights made the rows, and what ran them: recorded by the worker."""
 
     name: str
     sha256: str
-    """First 12 hex digits of the weights file's SHA-256."""
+    """SHA-256 of the weights file, 64 hex digits."""
     detector: str
     detector_sha256: str
+    """SHA-256 of the detector's weights file, 64 hex digits."""
+    labels: tuple[Emotion, ...] = EMOTIONS
+    """Order of the network's outputs; all probabilities keep it."""
+    runtime: Runtime | None = None
+    """None only in results of workers that did not record it."""
 
 
 class JobRecord(Contract):
@@ -220,6 +254,8 @@ class JobRecord(Contract):
     """As the client sent it: data to show, never a path."""
     size_bytes: Annotated[int, Field(ge=0)] = 0
     sha256: str = ""
+    callback_url: str | None = None
+    """Where the job's end is announced. Its path and query may hold the receiver's secrets: never shown or logged."""
 
 
 class JobProgress(Contract):
@@ -231,6 +267,39 @@ class JobProgress(Contract):
     frames_per_second: float | None = None
     """Mean since the analysis started; None before the first frame."""
     eta_seconds: float | None = None
+
+
+class WebhookState(StrEnum):
+    """`waiting -> pending -> delivered | failed`."""
+
+    WAITING = "waiting"
+    """The job has not ended."""
+    PENDING = "pending"
+    """It has: the message is being sent, or will be again."""
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Given up: the receiver said so, or the last attempt failed."""
+
+
+class WebhookAttempt(Contract):
+    """One attempt to deliver a job's message."""
+
+    at: datetime
+    status: int | None = None
+    """HTTP status of the receiver's answer; None where there was none."""
+    error: str | None = None
+    """Why the attempt failed; None where it did not."""
+    seconds: float
+    """How long it took."""
+
+
+class WebhookLog(Contract):
+    """What became of a job's message."""
+
+    state: WebhookState
+    attempts: tuple[WebhookAttempt, ...] = ()
+    next_attempt_at: datetime | None = None
+    """Set while another attempt is due."""
 
 
 class JobSnapshot(Contract):
@@ -246,8 +315,14 @@ class JobSnapshot(Contract):
     progress: JobProgress = JobProgress()
     rows_ready: int = 0
     """Rows that can be read now: the finished beginning of the video, with final track numbers."""
+    generation: int = 0
+    """Raised when the video is planned, also anew: rows of an earlier generation are void."""
     video: VideoFacts | None = None
     model: ModelVersion | None = None
+    other_models: tuple[ModelVersion, ...] = ()
+    """Further ones that made rows of this job, where its workers differ: another GPU, another version."""
     failure: JobFailure | None = None
     summary: tuple[TrackSummary, ...] | None = None
     """Set on a succeeded job; left out of lists."""
+    webhook: WebhookLog | None = None
+    """Set on a job with a callback_url."""

@@ -26,6 +26,7 @@ __all__ = [
 
 _PRELUDE = """
 local job, plans, work, raw, rows, row_ends, bells = unpack(KEYS)
+local webhooks = 'emoclip:webhooks'
 local job_id, unfinished_ttl, result_ttl, bell_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -67,17 +68,23 @@ local function end_job(state, field, value)
   redis.call('DEL', plans, work, raw)
   schedule('erase', now)
   keep(result_ttl)
+  if redis.call('HGET', job, 'webhook_state') == 'waiting' then
+    redis.call('HSET', job, 'webhook_state', 'pending', 'webhook_due', whole(now))
+    redis.call('ZADD', webhooks, whole(now), job_id)
+    redis.call('PEXPIRE', webhooks, whole(unfinished_ttl + result_ttl))
+  end
 end
 """
 
 CREATE = (
     _PRELUDE
     + """
--- ARGV: record, owner
+-- ARGV: record, owner, 1 with a webhook
 local index = 'emoclip:jobs:' .. ARGV[6]
 if redis.call('EXISTS', job) == 1 then return 0 end
 redis.call('HSET', job, 'record', ARGV[5], 'owner', ARGV[6], 'state', 'queued', 'created_at', whole(now))
 redis.call('ZADD', index, 0, job_id)
+if ARGV[7] == '1' then redis.call('HSET', job, 'webhook_state', 'waiting') end
 schedule('index', now + bell_ms)
 keep(unfinished_ttl)
 -- jobs that expired leave their name behind: each new one clears away some of the oldest
@@ -169,7 +176,7 @@ redis.call('DEL', plans, work, raw, rows, row_ends)
 redis.call('HINCRBY', job, 'generation', 1)
 redis.call('HSET', job, 'segments', #ARGV - 8, 'segments_put', 0, 'stitched', 0, 'rows_ready', 0, 'frames_done', 0,
   'planned_at', whole(now))
-redis.call('HDEL', job, 'stitch')
+redis.call('HDEL', job, 'stitch', 'models')
 for segment = 0, #ARGV - 9 do
   redis.call('HSET', plans, segment, ARGV[9 + segment])
   schedule(segment, now + bell_ms)
@@ -186,7 +193,11 @@ PUT = (
 local unit, frames = ARGV[5], tonumber(ARGV[9])
 if not holds(unit, ARGV[6]) then return 0 end
 redis.call('HSET', raw, unit, ARGV[7])
-redis.call('HSETNX', job, 'model', ARGV[8])
+-- one line for each different model: workers may differ in weights, device or libraries
+local models = redis.call('HGET', job, 'models') or ''
+if not string.find(models, ARGV[8] .. '\\n', 1, true) then
+  redis.call('HSET', job, 'models', models .. ARGV[8] .. '\\n')
+end
 redis.call('HINCRBY', job, 'frames_done', frames - tonumber(redis.call('HGET', work, unit .. ':frames') or '0'))
 redis.call('HDEL', work, unit .. ':token', unit .. ':expires', unit .. ':attempts', unit .. ':frames')
 unschedule(unit)
@@ -253,6 +264,7 @@ if not owner then return 0 end
 unschedule_all()
 for i = 1, 6 do redis.call('UNLINK', KEYS[i]) end
 redis.call('ZREM', 'emoclip:jobs:' .. owner, job_id)
+redis.call('ZREM', webhooks, job_id)
 -- the upload lies outside of Redis: the bell rings until someone says that it is gone
 schedule('erase', now)
 redis.call('PEXPIRE', bells, whole(unfinished_ttl + result_ttl))
