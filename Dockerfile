@@ -10,7 +10,8 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/emoclip/bin:/opt/venv
 # owner and mode from the image
 RUN groupadd --gid 10001 emoclip \
     && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin emoclip \
-    && install -d -o emoclip -g emoclip -m 0750 /var/lib/emoclip/media /var/lib/emoclip/redis /run/emoclip
+    && install -d -o emoclip -g emoclip -m 0750 /var/lib/emoclip/media /var/lib/emoclip/redis /run/emoclip \
+        /run/emoclip-keys
 WORKDIR /var/lib/emoclip
 
 FROM base AS redis

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from rich.console import Console
 
-from app.commands import analyze, api, serve, worker
+from app.commands import analyze, api, keys, serve, worker
 from app.commands.exit_codes import EPILOG, ExitCode
 
 __all__ = ["create_parser", "main"]
@@ -21,6 +21,7 @@ _COMMANDS = (
     serve,
     api,
     worker,
+    keys,
 )
 
 

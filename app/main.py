@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from app.auth import ApiKeyMiddleware, read_api_keys
+from app.auth import AcceptedKeys, ApiKeyMiddleware
 from app.early_answers import EarlyAnswerMiddleware
 from app.errors import install_error_handlers
 from app.jobs import Jobs
 from app.openapi import install_openapi
 from app.request_ids import RequestIdMiddleware
-from app.routes import jobs, results, service
+from app.routes import docs, jobs, results, service
 from app.settings import ApiSettings
 from app.uploads import UploadLimits
 from worker.celery_app import create_celery, ring
@@ -53,6 +53,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         summary="Video emotion analysis: probabilities of the seven basic expressions for every face in every frame.",
         version=importlib.metadata.version("emoclip"),
         lifespan=lifespan,
+        docs_url=None,  # app.routes.docs
         redoc_url=None,
         # a redirected upload would need to be sent again, and curl without -L shows nothing
         redirect_slashes=False,
@@ -68,13 +69,17 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         ),
         max_uploads_at_once=settings.max_uploads_at_once,
     )
-    for routes in (jobs, results, service):
+    for routes in (jobs, results, service, docs):
         app.include_router(routes.router)
     install_error_handlers(app)
     install_openapi(app)
     # the last one added sees a request first
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
-    app.add_middleware(ApiKeyMiddleware, keys=read_api_keys(settings.api_keys_file))
+    app.add_middleware(
+        ApiKeyMiddleware,
+        keys=AcceptedKeys(settings.api_keys_file),
+        metrics_without_key=settings.metrics_without_key,
+    )
     app.add_middleware(EarlyAnswerMiddleware)
     app.add_middleware(RequestIdMiddleware)
     return app

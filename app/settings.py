@@ -14,10 +14,17 @@ Positive = Annotated[float, Field(gt=0)]
 class ApiSettings(BaseSettings):
     """How the API listens, what it accepts, and from whom."""
 
-    model_config = SettingsConfigDict(env_prefix="EMOCLIP_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="EMOCLIP_",
+        frozen=True,
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,  # what compose hands on where the person set nothing
+    )
 
     host: str = "127.0.0.1"
     """Address to listen on."""
+    published_host: str | None = None
+    """Address at which clients reach the API where that is not `host`, as with a container's published port."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 takes any free one."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 << 30
@@ -31,4 +38,13 @@ class ApiSettings(BaseSettings):
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 << 20
     """Room that must remain on the uploads' disk; a video that would not leave it is refused."""
     api_keys_file: Path | None = None
-    """File of accepted API keys, a line each: name, blank, SHA-256 of the key in hex. Empty: no key is asked for."""
+    """File of accepted API keys, made by `emoclip keys`; read again when it changes. Empty: no key is asked for, which
+    only a service on a loopback address may do."""
+    max_requests_per_minute: Annotated[int, Field(ge=0)] = 6000
+    """Requests that one API key may make, on average, with a minute's worth at once; 0 is no limit."""
+    max_open_jobs: Annotated[int, Field(ge=0)] = 1000
+    """Jobs of one API key that may be on their way, queued or processing at the same time; 0 is no limit."""
+    max_bytes_per_day: Annotated[int, Field(ge=0)] = 100 << 30
+    """Bytes of video that one API key may send, on average, with a day's worth at once; 0 is no limit."""
+    metrics_without_key: bool = False
+    """Answer `/metrics` without a key also where keys are asked for: for a scraper on a network of its own."""

@@ -22,13 +22,16 @@ def add_parser(commands: Commands) -> None:
 def _api(options: argparse.Namespace, errors: Console) -> int:
     import uvicorn
 
+    from app.auth import check_access
     from app.logs import create_log_config
     from app.main import create_app
     from app.processes import sigterm_as_interrupt
     from app.settings import ApiSettings
 
     settings = ApiSettings()
+    host = options.host or settings.host
     try:
+        check_access(settings, host=host)
         app = create_app(settings)
     except (OSError, ValueError) as error:  # such as a file of API keys that cannot be read
         if isinstance(error, ValidationError):
@@ -39,7 +42,7 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
     with contextlib.suppress(KeyboardInterrupt), sigterm_as_interrupt():
         uvicorn.run(
             app,
-            host=options.host or settings.host,
+            host=host,
             port=settings.port if options.port is None else options.port,
             server_header=False,
             access_log=False,  # app.request_ids logs requests, without the names that a query may hold

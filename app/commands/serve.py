@@ -27,11 +27,18 @@ def add_parser(commands: Commands) -> None:
 
 
 def _serve(options: argparse.Namespace, errors: Console) -> int:
+    from app.auth import check_access
     from app.embedded import EmbeddedServiceError, run_service
     from app.processes import sigterm_as_interrupt
     from app.settings import ApiSettings
 
     settings = ApiSettings()
+    host = options.host or settings.host
+    try:
+        check_access(settings, host=host)
+    except (OSError, ValueError) as error:
+        errors.print(str(error))
+        return ExitCode.NOTHING_DONE
     console = Console(highlight=False, soft_wrap=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_as_interrupt())
@@ -45,7 +52,7 @@ def _serve(options: argparse.Namespace, errors: Console) -> int:
                 service = stack.enter_context(
                     run_service(
                         directory,
-                        host=options.host or settings.host,
+                        host=host,
                         port=(settings.port if options.port is None else options.port) or None,
                         workers=options.workers,
                     )
