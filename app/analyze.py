@@ -1,13 +1,17 @@
 """One video analysed in this process, without Redis: what `emoclip analyze` runs, shows and writes."""
 
+import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from app.exports import Summary, iter_csv, iter_json
+from app.exports.csv import iter_csv
+from app.exports.head import Result, Source, Summary
+from app.exports.json import iter_json
 from app.plot import plot_timeline
-from app.report import Result, create_progress, print_report
+from app.report import create_progress, print_report
 from model.errors import CheckpointError
 from worker.assembly import create_analyzer, create_limits
 from worker.contract import JobOptions
@@ -60,11 +64,13 @@ def analyze(video: Path, options: JobOptions, outputs: Outputs, *, console: Cons
 
 def _analyse(video: Path, options: JobOptions, *, console: Console) -> Result:
     settings = WorkerSettings()
+    created_at = datetime.now(UTC)
     try:
         with console.status("loading the networks"):
             analyzer = create_analyzer(settings)
     except (CheckpointError, WeightsError) as error:
         raise NetworksError(str(error)) from error
+    started_at = datetime.now(UTC)
     with create_progress(console) as progress:
         task = progress.add_task(video.name, total=None)
         try:
@@ -78,12 +84,22 @@ def _analyse(video: Path, options: JobOptions, *, console: Console) -> Result:
         except AnalysisError as error:
             raise VideoError(str(error)) from error
     return Result(
+        source=_describe_source(video),
         video=analysis.facts,
         model=analyzer.version,
         options=options,
+        created_at=created_at,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
         summary=Summary(tracks=summarise(analysis.rows)),
         rows=analysis.rows,
     )
+
+
+def _describe_source(video: Path) -> Source:
+    with video.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Source(file_name=video.name, size_bytes=video.stat().st_size, sha256=digest)
 
 
 def _write(result: Result, outputs: Outputs, *, title: str) -> None:

@@ -15,9 +15,10 @@ import httpx
 from rich.console import Console
 
 from app.embedded import EmbeddedServiceError, run_service
+from app.exports.head import Result
 from app.plot import plot_timeline
 from app.processes import sigterm_as_interrupt
-from app.report import Result, create_progress, print_report
+from app.report import create_progress, print_report
 from app.schemas import Job
 from worker.contract import JobState
 

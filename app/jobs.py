@@ -16,7 +16,7 @@ from anyio import to_thread
 from starlette.requests import Request
 
 from app.errors import JobNotFoundError, ResultNotReadyError, StorageFullError, TooManyUploadsError
-from app.exports import ResultHead, Summary
+from app.exports.head import ResultHead, Source, Summary
 from app.smoothing import half_window_seconds, iter_smoothed
 from app.uploads import UploadLimits, check_upload_headers, receive_video
 from worker import media
@@ -228,11 +228,18 @@ def create_result_head(job: JobSnapshot, *, smoothing_seconds: float) -> ResultH
         ResultNotReadyError: The job has not succeeded.
     """
     if job.state is JobState.SUCCEEDED and job.video and job.model and job.summary is not None:
+        record = job.record
         return ResultHead(
+            job_id=record.job_id,
+            source=Source(file_name=record.file_name, size_bytes=record.size_bytes, sha256=record.sha256),
             video=job.video,
             model=job.model,
-            options=job.record.options,
+            other_models=job.other_models,
+            options=record.options,
             smoothing_seconds=smoothing_seconds,
+            created_at=job.created_at,
+            started_at=job.started_at or job.created_at,
+            finished_at=job.finished_at or job.created_at,
             summary=Summary(tracks=list(job.summary)),
         )
     if not job.state.is_terminal:

@@ -7,21 +7,11 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.table import Table
 from rich.text import Text
 
-from app.exports import ResultHead, Summary
+from app.exports.head import Result, Summary
 from app.timeline import create_timeline
 from worker.contract import FrameRow
 
-__all__ = ["Result", "create_progress", "print_report"]
-
-
-class Result(ResultHead):
-    """A whole result, read back from what `app.exports.iter_json` writes."""
-
-    rows: list[FrameRow]
-
-    def head(self) -> ResultHead:
-        """Return everything but the rows."""
-        return ResultHead.model_construct(**{name: getattr(self, name) for name in ResultHead.model_fields})
+__all__ = ["create_progress", "print_report"]
 
 
 class _SpeedColumn(ProgressColumn):
@@ -55,7 +45,7 @@ def print_report(console: Console, *, title: str, result: Result) -> None:
         f"[bold]{title}[/]  {video.width} x {video.height}, {video.duration_seconds:.2f} s, "
         f"{video.analysed_frames} of {video.frame_count} frames analysed, {faceless} without a face"
     )
-    console.print(f"model {model.name} ({model.sha256}), detector {model.detector} ({model.detector_sha256[:12]})")
+    console.print(f"model {model.name} ({model.sha256[:12]}), detector {model.detector} ({model.detector_sha256[:12]})")
     if not result.summary.tracks:
         console.print("no face found")
         return

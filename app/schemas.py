@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.exports import Summary
+from app.exports.head import Summary
 from app.file_names import MAX_FILE_NAME, clean_file_name
 from worker.contract import FrameRow, JobFailure, JobOptions, JobProgress, JobState, ModelVersion, VideoFacts
 
@@ -71,9 +71,25 @@ _JOB_EXAMPLE: dict[str, Any] = {
     },
     "model": {
         "name": "resnet18-cbam-blstm",
-        "sha256": "3b5d5c3712ab",
-        "detector": "mobilenet0.25",
-        "detector_sha256": "b7a7acab7d4e",
+        "sha256": "3b5d5c3712ab07aa" * 4,
+        "detector": "retinaface-mobilenet0.25",
+        "detector_sha256": "b7a7acab7d4e9c30" * 4,
+        "labels": ["neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise"],
+        "runtime": {
+            "emoclip": "0.1.0",
+            "python": "3.11.9",
+            "torch": "2.14.1",
+            "torchvision": "0.29.1",
+            "numpy": "2.3.5",
+            "opencv": "4.12.0",
+            "pyav": "18.1.0",
+            "ffmpeg": {"libavcodec": "62.28.102", "libavformat": "62.12.102"},
+            "device": "NVIDIA H100",
+            "precision": "bfloat16",
+            "long_side": 960,
+            "upscale_to": 640,
+            "score_threshold": 0.8,
+        },
     },
     "error": None,
     "summary": {"tracks": [_TRACK_EXAMPLE]},
@@ -154,7 +170,7 @@ class Job(_Answer):
     video: VideoFacts | None
     """Known once the video was read."""
     model: ModelVersion | None
-    """Which weights made the rows."""
+    """Which weights made the rows, and what ran them."""
     error: JobFailure | None
     """Why the job failed: a code for programs and a sentence for people."""
     summary: Summary | None

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from model.labels import CLIP_FRAMES
 from worker.clips import FrameFaces, Window, create_window, cut_out_faces
-from worker.contract import FrameRow, JobOptions, ModelVersion, SegmentPlan, SegmentRows, StitchState, VideoFacts
+from worker.contract import FrameRow, JobOptions, SegmentPlan, SegmentRows, StitchState, VideoFacts
 from worker.decode import DecodeLimits, Frame, iter_frames
 from worker.errors import JobCanceledError, UndecodableError
 from worker.faces import FaceDetector
-from worker.index import fallback_plan, index_video
+from worker.index import VideoIndex, fallback_plan, index_video
 from worker.predictor import Predictor
+from worker.provenance import describe_model
 from worker.rows import SegmentBuilder
 from worker.stages import iter_ahead, iter_mapped
 from worker.tracking import stitch
@@ -71,16 +72,7 @@ class Analyzer:
         self.detector = detector
         self.predictor = predictor
         self.threads = threads or choose_threads(predictor.device)
-
-    @property
-    def version(self) -> ModelVersion:
-        """Which weights make the rows."""
-        return ModelVersion(
-            name=self.predictor.checkpoint.name,
-            sha256=self.predictor.checkpoint.sha256[:12],
-            detector=self.detector.name,
-            detector_sha256=self.detector.sha256[:12],
-        )
+        self.version = describe_model(detector, predictor)
 
     def analyse_segment(
         self,
@@ -170,6 +162,7 @@ class VideoAnalysis:
 
     facts: VideoFacts
     rows: list[FrameRow]
+    index: VideoIndex
 
 
 def analyse_video(
@@ -197,7 +190,7 @@ def analyse_video(
             on_progress(len(rows), max(len(rows), index.analysed_frames))
     if not rows:
         raise UndecodableError("Not one frame of the video can be decoded: it is empty or damaged.")
-    return VideoAnalysis(index.facts().counted(len(rows), options), rows)
+    return VideoAnalysis(index.facts().counted(len(rows), options), rows, index)
 
 
 def iter_stitched(

@@ -21,6 +21,7 @@ from worker.celery_app import ANALYZE_SEGMENT, FINISH_JOB, INDEX_JOB, SWEEP, cre
 from worker.drain import DrainFlag
 from worker.media import LocalMediaStore
 from worker.redis_client import StoreUnavailableError, create_redis_client
+from worker.safe_decoder import UnsafeDecoderError, require_safe_decoder
 from worker.settings import QueueSettings, WorkerSettings
 from worker.sweeper import Sweeper
 from worker.upkeep import Upkeep
@@ -40,6 +41,10 @@ logger = logging.getLogger(__name__)
 
 def run_worker() -> int:
     """Run one worker with the settings of the environment until it is told to stop; returns the exit status."""
+    try:
+        require_safe_decoder()
+    except UnsafeDecoderError as error:
+        raise SystemExit(str(error)) from error
     app = create_worker(QueueSettings(), WorkerSettings())
     for noisy in ("celery.worker.strategy", "celery.app.trace"):  # two lines a task that say less than ours
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -89,7 +94,7 @@ def _register_tasks(
         except Exception:
             logger.exception("the networks cannot be loaded: every job of this worker will fail")
         else:
-            logger.info("loaded %s %s and %s", version.name, version.sha256, version.detector)
+            logger.info("loaded %s %s and %s", version.name, version.sha256[:12], version.detector)
 
     def load_ahead(**_: object) -> None:
         # while no job waits; in a thread, because Celery kills a process that is not up within four seconds

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from app.auth import get_owner
-from app.exports import Summary
+from app.exports.head import Summary
 from app.jobs import Jobs
 from app.schemas import Job, JobLinks, Upload
 from worker.contract import JobSnapshot

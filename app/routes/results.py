@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.exports import iter_csv, iter_json
+from app.exports.csv import iter_csv
+from app.exports.json import iter_json
 from app.jobs import create_result_head
 from app.routes.common import (
     BAD_PARAMETER,

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from tests.worker.jobs import MODEL
 from worker.contract import (
     CLIP_FRAMES,
     FrameRow,
     JobRecord,
-    ModelVersion,
     SegmentPlan,
     SegmentRows,
     StitchState,
@@ -15,8 +15,6 @@ from worker.contract import (
 from worker.store import new_job_id
 from worker.summary import summarise
 from worker.work_store import WorkStore
-
-MODEL = ModelVersion(name="tiny", sha256="0" * 12, detector="mobilenet0.25", detector_sha256="1" * 12)
 
 
 def create_job(store: WorkStore, *, owner: str = "") -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from app.report import Result
+from app.exports.head import Result
 from model.labels import EMOTIONS
 
 

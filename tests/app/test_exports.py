@@ -6,22 +6,16 @@ import json
 
 import pytest
 
-from app.exports import CSV_COLUMNS, ResultHead, Summary, iter_csv, iter_json
+from app.exports.csv import iter_csv
+from app.exports.head import ResultHead
+from app.exports.json import iter_json
+from app.exports.table import COLUMNS
 from model.labels import EMOTIONS, Emotion
+from tests.app.results import create_head
 from tests.app.rows import create_face, create_rows
-from worker.contract import FrameRow, JobOptions, ModelVersion, VideoFacts
+from worker.contract import FrameRow
 
-FACTS = VideoFacts(
-    duration_seconds=48.0,
-    frame_count=1200,
-    analysed_frames=1200,
-    width=320,
-    height=240,
-    rotation_degrees=0,
-    codec="h264",
-)
-MODEL = ModelVersion(name="emotion", sha256="0" * 12, detector="mobilenet0.25", detector_sha256="1" * 12)
-HEAD = ResultHead(video=FACTS, model=MODEL, options=JobOptions(), summary=Summary(tracks=[]))
+HEAD = create_head()
 
 
 @pytest.fixture(scope="module")
@@ -67,4 +61,4 @@ def test_csv_columns_stay_as_they_are() -> None:
         *("left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y", "nose_x", "nose_y"),
         *("left_mouth_x", "left_mouth_y", "right_mouth_x", "right_mouth_y"),
     )
-    assert expected == CSV_COLUMNS
+    assert expected == COLUMNS

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.embedded import EmbeddedServiceError, run_service
+from app.exports.head import Result
 from app.redis_server import find_free_port
-from app.report import Result
 from model.labels import Emotion
 
 WAIT_SECONDS = 240

@@ -13,6 +13,7 @@ from worker.contract import (
     FrameRow,
     JobRecord,
     ModelVersion,
+    Runtime,
     SegmentPlan,
     SegmentRows,
     StitchState,
@@ -22,7 +23,24 @@ from worker.settings import QueueSettings
 from worker.store import new_job_id
 from worker.work_store import WorkStore
 
-MODEL = ModelVersion(name="tiny", sha256="0" * 12, detector="mobilenet0.25", detector_sha256="1" * 12)
+RUNTIME = Runtime(
+    emoclip="0.1.0",
+    python="3.11.9",
+    torch="2.14.1",
+    torchvision="0.29.1",
+    numpy="2.3.5",
+    opencv="4.12.0",
+    pyav="18.1.0",
+    ffmpeg={"libavcodec": "62.28.102", "libavformat": "62.12.102"},
+    device="cpu",
+    precision="float32",
+    long_side=960,
+    upscale_to=640,
+    score_threshold=0.8,
+)
+MODEL = ModelVersion(
+    name="tiny", sha256="0a" * 32, detector="retinaface-mobilenet0.25", detector_sha256="1b" * 32, runtime=RUNTIME
+)
 
 
 def create_store(client: redis.Redis, **settings: float) -> WorkStore:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.checkpoint import load_checkpoint
-from model.labels import CLIP_FRAMES
+from model.labels import CLIP_FRAMES, EMOTIONS
 from tests.model.miniature import write_tiny_checkpoint
 from tests.videos import (
     numbered_scene,
@@ -220,9 +220,14 @@ def test_closing_the_windows_early_leaves_no_thread(analyzer: Analyzer, tmp_path
     assert threading.active_count() == before
 
 
-def test_version_names_the_weights(analyzer: Analyzer) -> None:
+def test_version_names_weights_labels_and_libraries(analyzer: Analyzer) -> None:
     version = analyzer.version
 
     assert version.detector == "retinaface-mobilenet0.25"
-    assert analyzer.predictor.checkpoint.sha256.startswith(version.sha256)
-    assert len(version.sha256) == len(version.detector_sha256) == 12
+    assert version.sha256 == analyzer.predictor.checkpoint.sha256
+    assert len(version.sha256) == len(version.detector_sha256) == 64
+    assert version.labels == EMOTIONS
+    assert version.runtime is not None
+    assert (version.runtime.torch, version.runtime.device) == (torch.__version__, "cpu")
+    assert {"libavcodec", "libavformat"} <= version.runtime.ffmpeg.keys()
+    assert version.runtime.long_side == 320
