@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from mmap import PROT_READ, mmap
 from pathlib import Path
 
@@ -15,10 +14,7 @@ from worker.contract import SegmentPlan
 from worker.decode_messages import FRAME, SLOTS, DecodeRequest
 from worker.decode_process import DecodeLimits, DecoderProcess, open_video
 
-__all__ = ["DecodeLimits", "Frame", "iter_frames", "require_safe_decoder"]
-
-SAFE_PYAV = (18, 1)
-"""Bundles FFmpeg 8.1.2, the first without CVE-2026-8461 (CVSS 8.8)."""
+__all__ = ["DecodeLimits", "Frame", "iter_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +27,6 @@ class Frame:
     """Presentation time relative to the first shown frame."""
     image: NDArray[np.uint8]
     """(H, W, 3) RGB as a viewer sees it: turned by the display matrix, sample aspect ratio not applied."""
-
-
-def require_safe_decoder() -> None:
-    """Check the version of PyAV; call it when a worker starts.
-
-    Raises:
-        RuntimeError: PyAV bundles an FFmpeg with a known hole.
-    """
-    installed = version("av")
-    if tuple(int(part) for part in installed.split(".")[:2]) < SAFE_PYAV:
-        floor = ".".join(map(str, SAFE_PYAV))
-        raise RuntimeError(f"expected PyAV {floor} or newer, got {installed}: older ones bundle a vulnerable FFmpeg")
 
 
 def iter_frames(

@@ -21,6 +21,7 @@ from types import TracebackType
 
 from worker import errors
 from worker.decode_messages import HEADER, DecodeRequest, Kind
+from worker.safe_decoder import require_safe_decoder
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class DecoderProcess:
     def __init__(
         self, request: DecodeRequest, *, limits: DecodeLimits, should_stop: Callable[[], bool] | None = None
     ) -> None:
+        require_safe_decoder()
         self._limits = limits
         self._should_stop = should_stop or (lambda: False)
         self._waited_seconds = 0.0

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tests import videos
-from worker import decode, errors
+from worker import errors
 from worker.contract import SegmentPlan
-from worker.decode import DecodeLimits, Frame, iter_frames, require_safe_decoder
+from worker.decode import DecodeLimits, Frame, iter_frames
 from worker.decode_messages import SLOTS
 from worker.index import Sampler, fallback_plan, index_video, plan_segments
 
@@ -366,15 +366,3 @@ def test_a_plan_of_a_segment_ignores_sample_fps(plain: Path) -> None:
 def test_limits_refuse_nothing() -> None:
     with pytest.raises(ValueError, match="max_frames above 0"):
         DecodeLimits(max_frames=0)
-
-
-def test_the_installed_decoder_is_safe() -> None:
-    require_safe_decoder()
-
-
-@pytest.mark.parametrize("installed", ["17.1.0", "18.0.9"])
-def test_an_older_decoder_is_refused(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "version", lambda name: installed)
-
-    with pytest.raises(RuntimeError, match=r"expected PyAV 18\.1 or newer"):
-        require_safe_decoder()
