@@ -58,7 +58,7 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     lines += [
         f"| {row['stage']} | {row['iteration']} | {row['loss']:.3f} | {row['s']:.3f} | {row['accuracy']:.3f} "
         f"| {row['clips_per_second']:.0f} |"
-        for row in training["curve"]
+        for row in [*training.get("started_from", {}).get("training", {}).get("curve", ()), *training["curve"]]
     ]
     fitted, rounding = training["fitted"], training["rounding"]
     before, after = rounding["before"], rounding["after"]

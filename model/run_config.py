@@ -64,7 +64,7 @@ class SoftStillsData:
     """One set of aligned stills with shares of the classes as targets."""
 
     layout: SoftLayout
-    """`votes` has a split and validates; `weak` is for training alone."""
+    """`votes` has a split and validates; `weak` and `pseudo` are for training alone."""
     path: str
     """What `worker.extract --stills` wrote, relative to the data folder."""
     confidence: float = 0.7

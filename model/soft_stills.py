@@ -1,4 +1,4 @@
-"""Aligned stills whose targets are shares of the seven classes: FERPlus votes and weak labels.
+"""Aligned stills whose targets are shares of the seven classes: FERPlus votes, weak labels, and labels of a teacher.
 
 They lie as `worker.extract --stills` leaves them, `labels.csv` beside the crops. FERPlus: Barsoum et al., ICMI 2016
 (arXiv 1608.01041), whose section 4 shows that training on the distribution of votes beats training on the majority.
@@ -19,7 +19,12 @@ from model.image_tree import ImageTree
 from model.labels import EMOTIONS
 from model.votes import LABELS_FILE, crop_name, iter_votes, read_rows
 
-SoftLayout = Literal["votes", "weak"]
+SoftLayout = Literal["votes", "weak", "pseudo"]
+
+PSEUDO_LABELS_FILE = "pseudo_labels.csv"
+"""What `model.pseudo_labels` writes beside the crops."""
+ROUNDING = 1e-3
+"""How far shares of a table may sum to something else than 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,28 @@ def read_weak_labels(root: Path, *, confidence: float) -> list[SoftStill]:
         target = np.full(len(EMOTIONS), (1 - confidence) / (len(EMOTIONS) - 1), np.float32)
         target[label] = confidence
         stills.append(SoftStill(tree, crop_name(row["image"]), target))
+    return stills
+
+
+def read_pseudo_labels(root: Path) -> list[SoftStill]:
+    """Read stills with the shares that a teacher gave them (columns `image`, `share_<emotion>`).
+
+    Raises:
+        DatasetError: A file is missing or a line is malformed.
+    """
+    tree = ImageTree(root)
+    columns = [f"share_{emotion}" for emotion in EMOTIONS]
+    stills = []
+    for number, row in read_rows(tree, required=("image", *columns), table=PSEUDO_LABELS_FILE):
+        try:
+            shares = np.array([float(row[column]) for column in columns], np.float32)
+        except (TypeError, ValueError):
+            shares = np.zeros(len(EMOTIONS), np.float32)
+        if shares.min() < 0 or not abs(float(shares.sum()) - 1) < ROUNDING:
+            raise DatasetError.at(
+                root / PSEUDO_LABELS_FILE, line=number, expected="seven shares that sum to 1", actual=str(dict(row))
+            )
+        stills.append(SoftStill(tree, row["image"], shares / shares.sum()))
     return stills
 
 

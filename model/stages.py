@@ -12,7 +12,7 @@ from model.errors import ConfigError
 from model.inference import Loading, Predictions, predict_made_clips, predict_stills, predict_videos
 from model.metrics import Metrics, compute_metrics
 from model.run_config import RunConfig, SoftStillsData, StageConfig, StillsData
-from model.soft_stills import SoftStill, balancing_weights, read_votes, read_weak_labels
+from model.soft_stills import SoftStill, balancing_weights, read_pseudo_labels, read_votes, read_weak_labels
 from model.still_clips import StillClipViews
 from model.training import Stage
 from model.transforms import ClipTransform
@@ -87,6 +87,8 @@ def _open_still_clips(
 def _read_soft(part: SoftStillsData, root: Path) -> list[SoftStill]:
     if part.layout == "votes":
         return read_votes(root, split=Split.TRAIN)
+    if part.layout == "pseudo":
+        return read_pseudo_labels(root)
     return read_weak_labels(root, confidence=part.confidence)
 
 

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
-from model.checkpoint import build_network, save_checkpoint
+from model.checkpoint import build_network, create_network, load_checkpoint, save_checkpoint
 from model.distributed import joined_processes
 from model.errors import ConfigError, ModelError
 from model.hardware import choose_device, describe_hardware
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 loader_workers=arguments.workers,
                 stop_after=arguments.stop_after,
             )
-            trainer = create_trainer(run, around, data=arguments.data)
+            trainer = create_trainer(run, around, data=arguments.data, start_from=arguments.start_from)
             if arguments.resume:
                 trainer.resume()
             finished = trainer.run()
@@ -57,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def create_trainer(run: RunConfig, around: Surroundings, *, data: Path) -> Trainer:
-    """Build the network and open the data of a run.
+def create_trainer(run: RunConfig, around: Surroundings, *, data: Path, start_from: Path | None = None) -> Trainer:
+    """Build the network and open the data of a run; its first weights are random, or those of a checkpoint.
 
     Raises:
         ModelError: The data or the configuration cannot be used.
@@ -71,6 +72,7 @@ def create_trainer(run: RunConfig, around: Surroundings, *, data: Path) -> Train
             )
     torch.manual_seed(run.seed)  # the first weights
     network = build_network(run.network)
+    earlier = _take_weights(network, start_from) if start_from else {}
     around.out.mkdir(parents=True, exist_ok=True)
     loading = Loading(device=around.device, workers=around.loader_workers, precision=around.precision)
 
@@ -86,6 +88,7 @@ def create_trainer(run: RunConfig, around: Surroundings, *, data: Path) -> Train
                 "hardware": describe_hardware(around.device) | {"processes": around.place.count},
                 "curve": state.curve,
                 "validation": metrics.to_json(),
+                **earlier,
             },
         )
 
@@ -94,9 +97,20 @@ def create_trainer(run: RunConfig, around: Surroundings, *, data: Path) -> Train
         [open_stage(stage, run, data=data, loading=loading) for stage in run.stages],
         around,
         seed=run.seed,
-        fingerprint=hashlib.sha256(canonical_json(run).encode()).hexdigest(),
+        fingerprint=hashlib.sha256((canonical_json(run) + json.dumps(earlier, sort_keys=True)).encode()).hexdigest(),
         save_weights=save_weights,
     )
+
+
+def _take_weights(network: EmotionNet, path: Path) -> dict[str, Any]:  # Any: JSON
+    """Load the weights of a checkpoint into the network; returns what the card shall say of it."""
+    checkpoint = load_checkpoint(path)
+    if checkpoint.config != network.config:
+        raise ConfigError(f"{path}: expected weights of the configured network, got those of {checkpoint.config}")
+    network.load_state_dict(create_network(checkpoint).state_dict())
+    return {
+        "started_from": {"name": checkpoint.name, "sha256": checkpoint.sha256, "training": dict(checkpoint.metrics)}
+    }
 
 
 def without_stages(run: RunConfig, names: Sequence[str]) -> RunConfig:
@@ -126,6 +140,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="what the config's paths start from")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<name of the run>")
     parser.add_argument("--resume", action="store_true", help="go on from the state saved in the output folder")
+    parser.add_argument("--start-from", type=Path, metavar="WEIGHTS", help="first weights: those of a checkpoint")
     parser.add_argument("--skip-stage", action="append", default=[], metavar="NAME", help="leave out a stage")
     parser.add_argument("--stop-after", type=int, metavar="N", help="save the state and end after N iterations")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

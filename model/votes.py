@@ -45,17 +45,19 @@ def iter_votes(tree: ImageTree, *, split: Literal["train", "validation"]) -> Ite
             yield crop_name(row["image"]), shares
 
 
-def read_rows(tree: ImageTree, *, required: Sequence[str]) -> list[tuple[int, Mapping[str, str]]]:
-    """Return the rows of `labels.csv` with their line numbers.
+def read_rows(
+    tree: ImageTree, *, required: Sequence[str], table: str = LABELS_FILE
+) -> list[tuple[int, Mapping[str, str]]]:
+    """Return the rows of a table with their line numbers.
 
     Raises:
         DatasetError: The file or a column is missing.
     """
-    reader = csv.DictReader(io.StringIO("\n".join(tree.read_lines(LABELS_FILE))))
+    reader = csv.DictReader(io.StringIO("\n".join(tree.read_lines(table))))
     missing = [column for column in required if column not in (reader.fieldnames or ())]
     if missing:
         raise DatasetError.at(
-            tree.root / LABELS_FILE, line=1, expected=f"columns {', '.join(missing)}", actual=str(reader.fieldnames)
+            tree.root / table, line=1, expected=f"columns {', '.join(missing)}", actual=str(reader.fieldnames)
         )
     return [(number, row) for number, row in enumerate(reader, start=2)]
 

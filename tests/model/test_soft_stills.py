@@ -9,7 +9,7 @@ from model.datasets import Layout, Split, read_stills
 from model.errors import DatasetError
 from model.image_tree import ImageTree
 from model.labels import EMOTIONS, Emotion
-from model.soft_stills import SoftStill, balancing_weights, read_votes, read_weak_labels
+from model.soft_stills import SoftStill, balancing_weights, read_pseudo_labels, read_votes, read_weak_labels
 
 HEADER = (
     "image,split,duplicate_group,votes_neutral,votes_happiness,votes_surprise,votes_sadness,votes_anger,"
@@ -96,3 +96,23 @@ def test_balancing_draws_rare_classes_more_often(tmp_path: Path) -> None:
     assert balancing_weights(stills, power=0.0)[-1] == pytest.approx(0.1)
     assert balancing_weights(stills, power=0.5)[-1] == pytest.approx(3 / (9 + 3))
     assert balancing_weights(stills, power=1.0)[-1] == pytest.approx(0.5)
+
+
+PSEUDO_HEADER = f"image,{','.join(f'share_{emotion}' for emotion in EMOTIONS)}"
+
+
+def test_pseudo_labels_are_the_shares_of_the_table(tmp_path: Path) -> None:
+    (tmp_path / "pseudo_labels.csv").write_text(f"{PSEUDO_HEADER}\na/b.jpg,0.5,0,0,0,0.5,0,0\n")
+
+    (still,) = read_pseudo_labels(tmp_path)
+
+    assert still.name == "a/b.jpg"
+    assert share_of(still, Emotion.HAPPINESS) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("line", ["a.jpg,1,1,0,0,0,0,0", "a.jpg,x,0,0,0,0,0,0", "a.jpg,1", "a.jpg,2,-1,0,0,0,0,0"])
+def test_pseudo_labels_that_are_no_shares_are_named_by_their_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "pseudo_labels.csv").write_text(f"{PSEUDO_HEADER}\n{line}\n")
+
+    with pytest.raises(DatasetError, match=r"pseudo_labels\.csv, line 2: expected seven shares that sum to 1"):
+        read_pseudo_labels(tmp_path)

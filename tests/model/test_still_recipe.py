@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import load_checkpoint
+from model.checkpoint import DEFAULT_WEIGHTS, load_checkpoint
 from model.export import main as export
+from model.pseudo_labels import main as label
 from model.run_config import load_run
+from model.soft_stills import read_pseudo_labels
 from model.train import main as train
 from tests.model.miniature import colour_crop, write_image
 
@@ -82,6 +84,39 @@ def test_the_recipe_trains_freezes_and_exports(data: Path) -> None:
     assert checkpoint.temperature != 1.0
     assert checkpoint.metrics["rounding"]["storage"] == "fp16"
     assert shipped.stat().st_size < 0.6 * (out / "best.safetensors").stat().st_size
+
+
+@pytest.mark.timeout(300)
+def test_a_trained_network_teaches_its_successor(data: Path) -> None:
+    run = ["--data", str(data), "--device", "cpu", "--skip-stage", "clips"]
+    assert train([str(data / "run.toml"), "--out", str(data / "teacher"), *run]) == 0
+    teacher = data / "teacher" / "best.safetensors"
+
+    assert label([str(teacher), str(data / "weak"), "--shift", "fear=50", "--device", "cpu"]) == 0
+    (still,) = read_pseudo_labels(data / "weak")
+    assert still.target[VOTES.index("fear")] == pytest.approx(1)
+
+    config = data / "student.toml"
+    config.write_text(RUN.replace('layout = "weak"', 'layout = "pseudo"').replace('"tiny"', '"student"'))
+    assert train([str(config), "--out", str(data / "student"), "--start-from", str(teacher), *run]) == 0
+    started_from = load_checkpoint(data / "student" / "best.safetensors").metrics["started_from"]
+    assert started_from["sha256"] == load_checkpoint(teacher).sha256
+    assert [row["stage"] for row in started_from["training"]["curve"]] == ["views"]
+
+
+def test_weights_of_another_network_are_no_start(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = [str(data / "run.toml"), "--data", str(data), "--out", str(data / "out"), "--device", "cpu"]
+
+    assert train([*run, "--start-from", str(DEFAULT_WEIGHTS)]) == 2
+
+    assert "expected weights of the configured network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shift", ["joy=1", "happiness", "happiness=much"])
+def test_a_shift_that_cannot_be_read_gives_one_line(data: Path, shift: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert label([str(data / "none"), str(data / "weak"), "--shift", shift]) == 2
+
+    assert capsys.readouterr().err.startswith("error: --shift: expected one of neutral, ")
 
 
 def test_export_of_a_missing_run_gives_one_line(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
