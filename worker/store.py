@@ -1,6 +1,6 @@
 """JobStore: the jobs in Redis as the API sees them. WorkStore (worker.work_store) adds what only workers do.
 
-These two classes, WebhookStore (worker.webhook_store) and their scripts hold every Redis key of the service, apart
+These two classes, IntakeStore (worker.intake_store), WebhookStore (worker.webhook_store) and their scripts hold every Redis key of the service, apart
 from those of Celery:
 
     emoclip:job:<id>            hash: record, owner, state, times, counters, video, models, failure, summary, stitching
@@ -10,6 +10,14 @@ from those of Celery:
     emoclip:job:<id>:rows       hash: blob -> final rows
     emoclip:job:<id>:row_ends   list: for each blob the place after its last row
     emoclip:jobs:<owner>        sorted set of the owner's job ids, which sort by time
+    emoclip:reserved:<hash>     an idempotency key: flight:<token>, then job:<id> as long as the job is there
+    emoclip:upload:<id>         hash: record, offset of a resumable upload, whose id is that of the job to be
+    emoclip:uploads:<owner>     sorted set of the owner's unfinished resumable uploads by the time at which they expire
+    emoclip:open:<owner>        sorted set: the owner's jobs on their way; an upload that has no job yet by the time of
+                                its end, in milliseconds (app.limits)
+    emoclip:queued, :processing sorted sets: the jobs in this state by the time at which they came to it
+    emoclip:metrics             hash: what workers and scripts count (worker.metrics_store)
+    emoclip:limits:*            what is left of an owner's limits (app.limits)
     emoclip:bells               sorted set: <unit>|<job id> by the time at which the sweeper has to look after it
     emoclip:webhooks            sorted set: job id by the time at which its webhook is due
     emoclip:workers             sorted set: worker by the time of its last sign of life
@@ -92,8 +100,7 @@ class JobStore:
 
     def create(self, record: JobRecord) -> None:
         """Write the record of a queued job. From here on it is worked on even if no doorbell is rung."""
-        has_webhook = int(record.callback_url is not None)
-        self._run(store_scripts.CREATE, record.job_id, record.model_dump_json(), record.owner, has_webhook)
+        self._create(record)
 
     def get(self, job_id: str) -> JobSnapshot | None:
         """Return all that is known of a job, its summary included; None where there is none."""
@@ -174,6 +181,11 @@ class JobStore:
         with translate_redis_errors():
             self._redis.zrem(BELLS_KEY, f"erase|{job_id}")
 
+    def is_known(self, job_id: str) -> bool:
+        """Return whether there is a job of this id, or a resumable upload that may become one."""
+        with translate_redis_errors():
+            return bool(self._redis.exists(f"emoclip:job:{job_id}", f"emoclip:upload:{job_id}"))
+
     def count_workers(self) -> int:
         """Return how many workers gave a sign of life of late; an answer at all shows that Redis can be reached."""
         return len(self.list_workers())
@@ -183,6 +195,14 @@ class JobStore:
         with translate_redis_errors():
             names: Any = self._redis.zrange(WORKERS_KEY, 0, -1)
         return [name.decode() for name in names]
+
+    def _create(
+        self, record: JobRecord, *, reservation: str = "", token: str = "", resumed_bytes: int | None = None
+    ) -> int:
+        has_webhook = int(record.callback_url is not None)
+        resumed = "" if resumed_bytes is None else resumed_bytes
+        arguments = (record.model_dump_json(), record.owner, has_webhook, reservation, token, resumed)
+        return self._run(store_scripts.CREATE, record.job_id, *arguments)
 
     def _read_snapshots(self, job_ids: Sequence[str], fields: list[str]) -> list[JobSnapshot | None]:
         pipeline = self._redis.pipeline(transaction=True)

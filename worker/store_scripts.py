@@ -26,7 +26,7 @@ __all__ = [
 
 _PRELUDE = """
 local job, plans, work, raw, rows, row_ends, bells = unpack(KEYS)
-local webhooks = 'emoclip:webhooks'
+local webhooks, metrics = 'emoclip:webhooks', 'emoclip:metrics'
 local job_id, unfinished_ttl, result_ttl, bell_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -57,13 +57,30 @@ end
 
 local function keep(ttl)
   for i = 1, 6 do redis.call('PEXPIRE', KEYS[i], whole(ttl)) end
-  -- both outlive every job they name: no job lives longer without a script that comes by here
-  redis.call('PEXPIRE', bells, whole(unfinished_ttl + result_ttl))
-  redis.call('PEXPIRE', 'emoclip:jobs:' .. (redis.call('HGET', job, 'owner') or ''), whole(unfinished_ttl + result_ttl))
+  -- how the job came in is forgotten with it
+  local reservation = redis.call('HGET', job, 'reservation')
+  if reservation then redis.call('PEXPIRE', reservation, whole(ttl)) end
+  redis.call('PEXPIRE', 'emoclip:upload:' .. job_id, whole(ttl))
+  local owner = redis.call('HGET', job, 'owner') or ''
+  -- these outlive every job they name: no job lives longer without a script that comes by here
+  for _, key in ipairs({bells, 'emoclip:jobs:' .. owner, 'emoclip:open:' .. owner, 'emoclip:queued',
+      'emoclip:processing', metrics}) do
+    redis.call('PEXPIRE', key, whole(unfinished_ttl + result_ttl))
+  end
+end
+
+-- a job that has an end, or is gone, is on its way no more
+local function leave(owner)
+  redis.call('ZREM', 'emoclip:open:' .. owner, job_id)
+  redis.call('ZREM', 'emoclip:queued', job_id)
+  redis.call('ZREM', 'emoclip:processing', job_id)
 end
 
 local function end_job(state, field, value)
   redis.call('HSET', job, 'state', state, 'finished_at', whole(now), field, value)
+  leave(redis.call('HGET', job, 'owner') or '')
+  redis.call('HINCRBY', metrics, 'ended:' .. state, 1)
+  if field == 'failure' then redis.call('HINCRBY', metrics, 'failed:' .. cjson.decode(value).code, 1) end
   unschedule_all()
   redis.call('DEL', plans, work, raw)
   schedule('erase', now)
@@ -79,12 +96,29 @@ end
 CREATE = (
     _PRELUDE
     + """
--- ARGV: record, owner, 1 with a webhook
-local index = 'emoclip:jobs:' .. ARGV[6]
-if redis.call('EXISTS', job) == 1 then return 0 end
+-- ARGV: record, owner, 1 with a webhook, key of the reservation or '', its token, size of the resumable upload or ''
+-- Answers 1 created, or it was before; 2 the reservation is somebody else's by now; 3 the resumable upload is gone.
+local index, reservation, upload = 'emoclip:jobs:' .. ARGV[6], ARGV[8], 'emoclip:upload:' .. job_id
+if redis.call('EXISTS', job) == 1 then return 1 end
+if reservation ~= '' then
+  local holder = redis.call('GET', reservation)
+  if holder and holder ~= ARGV[9] then return 2 end
+end
+if ARGV[10] ~= '' and redis.call('EXISTS', upload) == 0 then return 3 end
 redis.call('HSET', job, 'record', ARGV[5], 'owner', ARGV[6], 'state', 'queued', 'created_at', whole(now))
 redis.call('ZADD', index, 0, job_id)
+redis.call('ZADD', 'emoclip:open:' .. ARGV[6], '+inf', job_id)
+redis.call('ZADD', 'emoclip:queued', whole(now), job_id)
 if ARGV[7] == '1' then redis.call('HSET', job, 'webhook_state', 'waiting') end
+if reservation ~= '' then
+  redis.call('SET', reservation, 'job:' .. job_id)
+  redis.call('HSET', job, 'reservation', reservation)
+end
+if ARGV[10] ~= '' then
+  redis.call('HSET', upload, 'offset', ARGV[10])
+  redis.call('ZREM', 'emoclip:uploads:' .. ARGV[6], job_id)
+  unschedule('upload')
+end
 schedule('index', now + bell_ms)
 keep(unfinished_ttl)
 -- jobs that expired leave their name behind: each new one clears away some of the oldest
@@ -125,6 +159,8 @@ local attempt = redis.call('HINCRBY', work, unit .. ':attempts', 1)
 if unit == 'index' then
   redis.call('HSET', job, 'state', 'processing')
   redis.call('HSETNX', job, 'started_at', whole(now))
+  redis.call('ZREM', 'emoclip:queued', job_id)
+  redis.call('ZADD', 'emoclip:processing', 'NX', whole(now), job_id)
 end
 schedule(unit, now + lease_ms)
 keep(unfinished_ttl)
@@ -261,9 +297,13 @@ DELETE = (
 -- No tombstone: a worker that still runs finds no job, and every script refuses it.
 local owner = redis.call('HGET', job, 'owner')
 if not owner then return 0 end
+local reservation = redis.call('HGET', job, 'reservation')
 unschedule_all()
 for i = 1, 6 do redis.call('UNLINK', KEYS[i]) end
+redis.call('UNLINK', 'emoclip:upload:' .. job_id)
+if reservation then redis.call('UNLINK', reservation) end
 redis.call('ZREM', 'emoclip:jobs:' .. owner, job_id)
+leave(owner)
 redis.call('ZREM', webhooks, job_id)
 -- the upload lies outside of Redis: the bell rings until someone says that it is gone
 schedule('erase', now)
@@ -286,6 +326,16 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', bells, '-inf', whole(now), '
   if unit == 'erase' then
     redis.call('ZADD', bells, whole(now + bell_ms), member)
     table.insert(ring, member)
+  elseif unit == 'upload' then
+    -- a resumable upload that may have expired; each of its pieces gives it time anew
+    local left = redis.call('PTTL', 'emoclip:upload:' .. job_id)
+    redis.call('ZREM', bells, member)
+    if left > 0 then
+      redis.call('ZADD', bells, whole(now + left), member)
+    else
+      redis.call('ZADD', bells, whole(now + bell_ms), 'erase|' .. job_id)
+      table.insert(ring, 'erase|' .. job_id)
+    end
   elseif fields[1] ~= 'queued' and fields[1] ~= 'processing' then
     redis.call('ZREM', bells, member)
   elseif redis.call('HGET', job .. ':work', unit .. ':expires') then
