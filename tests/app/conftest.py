@@ -11,7 +11,7 @@ import httpx
 import pytest
 import redis
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app.main import create_app
 from app.settings import ApiSettings
@@ -72,7 +72,7 @@ def create_server(queue: QueueSettings) -> Iterator[CreateServer]:
 
 
 @contextlib.contextmanager
-def run_server(app: FastAPI, *, root_path: str = "", graceful_seconds: int = 5) -> Iterator[str]:
+def run_server(app: ASGIApp, *, root_path: str = "", graceful_seconds: int = 5) -> Iterator[str]:
     """Serve an application from a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
