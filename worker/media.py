@@ -1,11 +1,13 @@
-"""Where uploads live: MediaStore, four verbs that object storage can have as well, and LocalMediaStore, a directory.
+"""Where uploads live: MediaStore, few verbs that object storage can have as well, and LocalMediaStore, a directory.
 
 A job's upload is `<media>/<job id>/source`, alone in its directory, so that the decoder can be locked into it.
-Only ids of jobs reach the file system, never a name from a client.
+Only ids of jobs reach the file system, never a name from a client. An upload that arrives in several requests is held
+by one of them at a time, by a lock of the kernel: it ends with the process, however that ends.
 """
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -14,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol, Self
 
-__all__ = ["LocalMediaStore", "MediaStore", "PendingUpload", "StorageFullError"]
+__all__ = ["LocalMediaStore", "MediaStore", "PendingUpload", "ResumedUpload", "StorageFullError", "UploadBusyError"]
 
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 _SOURCE = "source"
@@ -23,6 +25,10 @@ _PARTIAL = "source.part"
 
 class StorageFullError(Exception):
     """There is no room for an upload. Worth trying again later."""
+
+
+class UploadBusyError(Exception):
+    """Another request holds the upload. Worth trying again in a moment."""
 
 
 class PendingUpload(Protocol):
@@ -42,11 +48,28 @@ class PendingUpload(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
+class ResumedUpload(PendingUpload, Protocol):
+    """An upload that was kept and goes on, held until its context is left; without `commit` it is kept again."""
+
+    def rewind(self, offset: int) -> int:
+        """Cut off what lies behind the offset and go on from there.
+
+        Returns:
+            The offset; less where not so much is there.
+        """
+
+
 class MediaStore(Protocol):
     """Keeps one file per job."""
 
     def begin(self, job_id: str, *, expected_bytes: int = 0) -> PendingUpload:
         """Start an upload. Raises StorageFullError where the expected bytes would not leave enough room."""
+
+    def begin_resumable(self, job_id: str, *, expected_bytes: int = 0) -> None:
+        """Start an upload that `resume` goes on with. Raises StorageFullError like `begin`."""
+
+    def resume(self, job_id: str, *, expected_bytes: int = 0) -> ResumedUpload:
+        """Take hold of a kept upload. Raises UploadBusyError, FileNotFoundError, and StorageFullError like `begin`."""
 
     def path(self, job_id: str) -> Path:
         """Return a local path of the upload. Raises FileNotFoundError where there is none."""
@@ -77,12 +100,39 @@ class LocalMediaStore:
         """
         folder = self._folder(job_id)
         self._directory.mkdir(parents=True, exist_ok=True)
-        free_bytes = shutil.disk_usage(self._directory).free
-        if free_bytes < expected_bytes + self._keep_free_bytes:
-            raise StorageFullError(f"expected room for {expected_bytes} bytes, got {free_bytes = }")
+        self._check_room(expected_bytes)
         with _translate_full_disk():
             folder.mkdir(mode=0o700, exist_ok=True)
             return LocalUpload(folder)
+
+    def begin_resumable(self, job_id: str, *, expected_bytes: int = 0) -> None:
+        """Start an upload that `resume` goes on with; nothing of it is held.
+
+        Raises:
+            StorageFullError: As of `begin`.
+        """
+        self.begin(job_id, expected_bytes=expected_bytes).close()
+
+    def resume(self, job_id: str, *, expected_bytes: int = 0) -> "LocalResumedUpload":
+        """Take hold of an upload that was begun and not aborted; where it goes on is for `rewind` to say.
+
+        Args:
+            job_id: Id of the job to be.
+            expected_bytes: Bytes that are still to come.
+
+        Raises:
+            FileNotFoundError: There is none.
+            UploadBusyError: Another request, of whatever process, holds it.
+            StorageFullError: As of `begin`.
+        """
+        folder = self._folder(job_id)
+        upload = LocalResumedUpload(folder)
+        try:
+            self._check_room(expected_bytes)
+        except StorageFullError:
+            upload.close()
+            raise
+        return upload
 
     def path(self, job_id: str) -> Path:
         """Return the path of a finished upload.
@@ -111,6 +161,11 @@ class LocalMediaStore:
             if _JOB_ID.fullmatch(folder.name) and _changed_at(folder) < limit:
                 yield folder.name
 
+    def _check_room(self, expected_bytes: int) -> None:
+        free_bytes = shutil.disk_usage(self._directory).free
+        if free_bytes < expected_bytes + self._keep_free_bytes:
+            raise StorageFullError(f"expected room for {expected_bytes} bytes, got {free_bytes = }")
+
     def _folder(self, job_id: str) -> Path:
         if not _JOB_ID.fullmatch(job_id):
             raise ValueError(f"expected a job id of 32 hex digits, got {job_id!r}")
@@ -122,10 +177,7 @@ class LocalUpload:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # not where it exists: two requests for one id are a bug, and mixing their bytes would be worse than failing
-        self._file: IO[bytes] | None = os.fdopen(
-            os.open(folder / _PARTIAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb", buffering=0
-        )
+        self._file: IO[bytes] | None = self._open()
 
     def write(self, data: bytes) -> None:
         """Append bytes.
@@ -148,24 +200,77 @@ class LocalUpload:
         assert self._file is not None, "the upload has ended"
         with _translate_full_disk():
             os.fsync(self._file.fileno())
-            self._file.close()
             (self._folder / _PARTIAL).rename(self._folder / _SOURCE)
             _sync_directory(self._folder)
             _sync_directory(self._folder.parent)
-        self._file = None
+        self._end()
 
     def abort(self) -> None:
         """Leave nothing behind; does nothing after `commit`."""
         if self._file is not None:
+            self.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End without `commit`, and keep what was written."""
+        if self._file is not None:
             self._file.close()
             self._file = None
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.abort()
+
+    def _open(self) -> IO[bytes]:
+        # not where it exists: two requests for one id are a bug, and mixing their bytes would be worse than failing
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return os.fdopen(os.open(self._folder / _PARTIAL, flags, 0o600), "wb", buffering=0)
+
+    def _end(self) -> None:
+        self.close()
+
+
+class LocalResumedUpload(LocalUpload):
+    """The same file, opened again and locked."""
+
+    def rewind(self, offset: int) -> int:
+        """Cut off what lies behind the offset and go on from there.
+
+        To be called once it is certain that there is no job of this upload.
+
+        Returns:
+            The offset; less where not so much is there, as after a crash of the host.
+        """
+        assert self._file is not None, "the upload has ended"
+        if not (self._folder / _PARTIAL).exists():  # a process ended between `commit` and writing the job's record
+            (self._folder / _SOURCE).rename(self._folder / _PARTIAL)
+        offset = min(offset, os.fstat(self._file.fileno()).st_size)
+        self._file.truncate(offset)
+        self._file.seek(offset)
+        return offset
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _open(self) -> IO[bytes]:
+        file = self._open_kept()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise UploadBusyError("another request holds the upload") from error
+        return file
+
+    def _open_kept(self) -> IO[bytes]:
+        for name in (_PARTIAL, _SOURCE, _PARTIAL):  # renamed while we looked: it is found the second time
+            with contextlib.suppress(FileNotFoundError):
+                return os.fdopen(os.open(self._folder / name, os.O_WRONLY | os.O_NOFOLLOW), "wb", buffering=0)
+        raise FileNotFoundError(f"no upload for job {self._folder.name}")
+
+    def _end(self) -> None:
+        """Stay open: the lock is held until the context is left, when the job's record is written."""
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from worker.work_store import ERASE, Bell, WorkStore
 
 __all__ = ["Sweeper"]
 
-_STALE_UPLOAD_SECONDS = 24 * 3600
+_STALE_UPLOAD_SECONDS = 2 * 3600
+"""Longer than any request that brings an upload; what is left of one was left by a process that was killed."""
 _STALE_CHECK_SECONDS = 600
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,6 @@ class Sweeper:
 
     def _erase_stale_uploads(self) -> None:
         for job_id in self._media.iter_stale_ids(older_than_seconds=_STALE_UPLOAD_SECONDS):
-            if self._store.get(job_id) is None:
+            if not self._store.is_known(job_id):
                 logger.info("upload %s has no job, erasing it", job_id)
                 self._media.delete(job_id)
