@@ -4,6 +4,15 @@
     ├── UnauthorizedError        401 unauthorized
     ├── UploadTimeoutError       408 upload_timeout
     ├── MalformedUploadError     400 malformed_upload
+    ├── InvalidHeaderError       400 invalid_header
+    ├── DigestMismatchError      400 digest_mismatch
+    ├── ChecksumMismatchError    460 checksum_mismatch
+    ├── TusVersionError          412 tus_version
+    ├── UploadNotFoundError      404 upload_not_found
+    ├── OffsetConflictError      409 offset_conflict
+    ├── UploadLockedError        423 upload_locked
+    ├── IdempotencyKeyBusyError  409 idempotency_key_busy
+    ├── IdempotencyKeyUsedError  422 idempotency_key_used
     ├── UploadTooLargeError      413 upload_too_large
     ├── UnsupportedUploadError   415 unsupported_upload
     ├── EmptyUploadError         422 empty_upload
@@ -12,6 +21,10 @@
     ├── JobNotFoundError         404 job_not_found
     ├── ResultNotReadyError      409 result_not_ready
     ├── TooManyUploadsError      429 too_many_uploads
+    ├── RateLimitedError         429 rate_limited
+    ├── TooManyJobsError         429 too_many_jobs
+    ├── DailyBytesError          429 daily_bytes
+    ├── TooManyStreamsError      429 too_many_streams
     ├── QueueUnavailableError    503 queue_unavailable
     ├── NotReadyError            503 not_ready
     └── StorageFullError         507 storage_full
@@ -37,22 +50,37 @@ from app.request_ids import REQUEST_ID_HEADER, get_request_id
 from worker.store import StoreFullError, StoreUnavailableError
 
 __all__ = [
+    "CHECKSUM_MISMATCH_STATUS",
+    "TUS_VERSION",
     "ApiError",
+    "ChecksumMismatchError",
+    "DailyBytesError",
+    "DigestMismatchError",
     "EmptyUploadError",
+    "IdempotencyKeyBusyError",
+    "IdempotencyKeyUsedError",
+    "InvalidHeaderError",
     "InvalidParameterError",
     "JobNotFoundError",
     "MalformedUploadError",
     "MissingVideoError",
     "NotReadyError",
+    "OffsetConflictError",
     "ParameterError",
     "Problem",
     "ProblemCode",
     "QueueUnavailableError",
+    "RateLimitedError",
     "ResultNotReadyError",
     "StorageFullError",
+    "TooManyJobsError",
+    "TooManyStreamsError",
     "TooManyUploadsError",
+    "TusVersionError",
     "UnauthorizedError",
     "UnsupportedUploadError",
+    "UploadLockedError",
+    "UploadNotFoundError",
     "UploadTimeoutError",
     "UploadTooLargeError",
     "create_problem_response",
@@ -62,6 +90,11 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 5
+CHECKSUM_MISMATCH_STATUS = 460
+"""Defined by tus, unknown to HTTP."""
+TUS_VERSION = "1.0.0"
+_JOB_RETRY_SECONDS = 15
+"""Nobody knows when a job ends."""
 
 
 class ProblemCode(StrEnum):
@@ -70,6 +103,15 @@ class ProblemCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     UPLOAD_TIMEOUT = "upload_timeout"
     MALFORMED_UPLOAD = "malformed_upload"
+    INVALID_HEADER = "invalid_header"
+    DIGEST_MISMATCH = "digest_mismatch"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    TUS_VERSION = "tus_version"
+    UPLOAD_NOT_FOUND = "upload_not_found"
+    OFFSET_CONFLICT = "offset_conflict"
+    UPLOAD_LOCKED = "upload_locked"
+    IDEMPOTENCY_KEY_BUSY = "idempotency_key_busy"
+    IDEMPOTENCY_KEY_USED = "idempotency_key_used"
     UPLOAD_TOO_LARGE = "upload_too_large"
     UNSUPPORTED_UPLOAD = "unsupported_upload"
     EMPTY_UPLOAD = "empty_upload"
@@ -78,6 +120,10 @@ class ProblemCode(StrEnum):
     JOB_NOT_FOUND = "job_not_found"
     RESULT_NOT_READY = "result_not_ready"
     TOO_MANY_UPLOADS = "too_many_uploads"
+    RATE_LIMITED = "rate_limited"
+    TOO_MANY_JOBS = "too_many_jobs"
+    DAILY_BYTES = "daily_bytes"
+    TOO_MANY_STREAMS = "too_many_streams"
     QUEUE_UNAVAILABLE = "queue_unavailable"
     NOT_READY = "not_ready"
     STORAGE_FULL = "storage_full"
@@ -111,9 +157,11 @@ class Problem(BaseModel):
 class ApiError(Exception):
     """Base of all; the message is one clear sentence for the client."""
 
-    status: ClassVar[HTTPStatus]
+    status: ClassVar[int]
     code: ClassVar[ProblemCode]
     headers: ClassVar[Mapping[str, str]] = {}
+    retry_seconds: int | None = None
+    """When to come back, where it is known better than `headers` can say."""
 
 
 class UnauthorizedError(ApiError):
@@ -136,6 +184,84 @@ class MalformedUploadError(ApiError):
 
     status = HTTPStatus.BAD_REQUEST
     code = ProblemCode.MALFORMED_UPLOAD
+
+
+class InvalidHeaderError(ApiError):
+    """A header field that the request depends on is missing or malformed."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = ProblemCode.INVALID_HEADER
+
+
+class DigestMismatchError(ApiError):
+    """What arrived is not what Content-Digest or Repr-Digest says (RFC 9530)."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = ProblemCode.DIGEST_MISMATCH
+
+
+class ChecksumMismatchError(ApiError):
+    """What arrived is not what Upload-Checksum says (tus, checksum)."""
+
+    status = CHECKSUM_MISMATCH_STATUS
+    code = ProblemCode.CHECKSUM_MISMATCH
+
+
+class TusVersionError(ApiError):
+    """The client does not say that it speaks our version of tus."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+    code = ProblemCode.TUS_VERSION
+    headers: ClassVar[Mapping[str, str]] = {"Tus-Version": TUS_VERSION}
+
+
+class UploadNotFoundError(ApiError):
+    """There is no such resumable upload, or it belongs to somebody else: the answer does not tell which."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = ProblemCode.UPLOAD_NOT_FOUND
+
+    def __init__(self) -> None:
+        super().__init__("There is no such upload; it may have expired or been deleted. Start a new one.")
+
+
+class OffsetConflictError(ApiError):
+    """A piece of a resumable upload does not begin where the last one ended."""
+
+    status = HTTPStatus.CONFLICT
+    code = ProblemCode.OFFSET_CONFLICT
+
+
+class UploadLockedError(ApiError):
+    """Another request is sending the same resumable upload."""
+
+    status = HTTPStatus.LOCKED
+    code = ProblemCode.UPLOAD_LOCKED
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+
+    def __init__(self) -> None:
+        super().__init__("Another request is sending this upload right now. Try again in a moment.")
+
+
+class IdempotencyKeyBusyError(ApiError):
+    """A request with the same Idempotency-Key has not ended."""
+
+    status = HTTPStatus.CONFLICT
+    code = ProblemCode.IDEMPOTENCY_KEY_BUSY
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+
+    def __init__(self) -> None:
+        super().__init__("Another request with this Idempotency-Key is being served. Try again when it has ended.")
+
+
+class IdempotencyKeyUsedError(ApiError):
+    """The Idempotency-Key was used for another request."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = ProblemCode.IDEMPOTENCY_KEY_USED
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for another video or other options: take a new key for them.")
 
 
 class UploadTooLargeError(ApiError):
@@ -198,6 +324,38 @@ class TooManyUploadsError(ApiError):
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
 
 
+class TooManyStreamsError(ApiError):
+    """The client holds as many streams and waiting requests open as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = ProblemCode.TOO_MANY_STREAMS
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+
+
+class RateLimitedError(ApiError):
+    """The API key made as many requests as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = ProblemCode.RATE_LIMITED
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+
+
+class TooManyJobsError(ApiError):
+    """The API key has as many jobs on their way as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = ProblemCode.TOO_MANY_JOBS
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_JOB_RETRY_SECONDS)}
+
+
+class DailyBytesError(ApiError):
+    """The API key has sent as many bytes as it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = ProblemCode.DAILY_BYTES
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+
+
 class QueueUnavailableError(ApiError):
     """Redis does not answer."""
 
@@ -227,7 +385,8 @@ class StorageFullError(ApiError):
 
 def create_problem_response(request: Request, error: ApiError) -> Response:
     """Return the HTTP form of an error."""
-    return _respond(request, error.status, error.code, str(error), headers=error.headers)
+    wait = {} if error.retry_seconds is None else {"Retry-After": str(error.retry_seconds)}
+    return _respond(request, error.status, error.code, str(error), headers={**error.headers, **wait})
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -290,7 +449,7 @@ def _answer_unexpected(request: Request, error: Exception) -> Response:
 
 def _respond(
     request: Request,
-    status: HTTPStatus,
+    status: int,
     code: ProblemCode,
     detail: str,
     *,
@@ -300,7 +459,7 @@ def _respond(
     request_id = get_request_id(request.scope)
     problem = Problem(
         type=f"urn:emoclip:problem:{code}",
-        title=status.phrase,
+        title="Checksum Mismatch" if status == CHECKSUM_MISMATCH_STATUS else HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         code=code,
