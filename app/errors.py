@@ -19,6 +19,7 @@
     ├── MissingVideoError        422 missing_video
     ├── InvalidParameterError    422 invalid_parameter
     ├── JobNotFoundError         404 job_not_found
+    ├── NotAcceptableError       406 not_acceptable
     ├── ResultNotReadyError      409 result_not_ready
     ├── TooManyUploadsError      429 too_many_uploads
     ├── RateLimitedError         429 rate_limited
@@ -64,6 +65,7 @@ __all__ = [
     "JobNotFoundError",
     "MalformedUploadError",
     "MissingVideoError",
+    "NotAcceptableError",
     "NotReadyError",
     "OffsetConflictError",
     "ParameterError",
@@ -118,6 +120,7 @@ class ProblemCode(StrEnum):
     MISSING_VIDEO = "missing_video"
     INVALID_PARAMETER = "invalid_parameter"
     JOB_NOT_FOUND = "job_not_found"
+    NOT_ACCEPTABLE = "not_acceptable"
     RESULT_NOT_READY = "result_not_ready"
     TOO_MANY_UPLOADS = "too_many_uploads"
     RATE_LIMITED = "rate_limited"
@@ -307,6 +310,14 @@ class JobNotFoundError(ApiError):
 
     def __init__(self) -> None:
         super().__init__("There is no such job; it may have expired or been deleted.")
+
+
+class NotAcceptableError(ApiError):
+    """The client accepts none of the forms that there are."""
+
+    status = HTTPStatus.NOT_ACCEPTABLE
+    code = ProblemCode.NOT_ACCEPTABLE
+    headers: ClassVar[Mapping[str, str]] = {"Vary": "Accept"}
 
 
 class ResultNotReadyError(ApiError):

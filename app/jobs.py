@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from app.errors import JobNotFoundError, ResultNotReadyError, StorageFullError, TooManyUploadsError
 from app.exports.head import ResultHead, Source, Summary
+from app.limits import LimitBook
 from app.smoothing import half_window_seconds, iter_smoothed
 from app.uploads import UploadLimits, check_upload_headers, receive_video
 from worker import media
@@ -58,12 +59,14 @@ class Jobs:
         ring: Callable[[str], object],
         limits: UploadLimits,
         max_uploads_at_once: int,
+        book: LimitBook,
     ) -> None:
         self._store = store
         self._uploads = uploads
         self._ring = ring
         self._limits = limits
         self._max_uploads_at_once = max_uploads_at_once
+        self._book = book
         self._uploads_now: Counter[str] = Counter()
 
     async def accept(self, request: Request, *, owner: str, options: JobOptions, file_name: str | None) -> JobSnapshot:
@@ -84,18 +87,25 @@ class Jobs:
         with self._counted_upload(owner), _translate_full_storage():
             await to_thread.run_sync(self._store.count_workers)  # rather refuse now than after two gigabytes
             job_id = new_job_id()
-            with await to_thread.run_sync(self._begin, job_id, announced_bytes or 0) as upload:
-                video = await receive_video(request, upload.write, self._limits)
-                await to_thread.run_sync(upload.commit)
-            record = JobRecord(
-                job_id=job_id,
-                owner=owner,
-                options=options,
-                file_name=video.file_name if file_name is None else file_name,
-                size_bytes=video.size_bytes,
-                sha256=video.sha256,
-            )
-            job = await to_thread.run_sync(self._queue, record)
+            async with self._book.admitted(
+                owner,
+                job_id,
+                size_bytes=self._limits.max_bytes if announced_bytes is None else announced_bytes,
+                ttl_seconds=2 * self._limits.total_seconds,
+            ) as admission:
+                with await to_thread.run_sync(self._begin, job_id, announced_bytes or 0) as upload:
+                    video = await receive_video(request, upload.write, self._limits)
+                    await to_thread.run_sync(upload.commit)
+                admission.size_bytes = video.size_bytes
+                record = JobRecord(
+                    job_id=job_id,
+                    owner=owner,
+                    options=options,
+                    file_name=video.file_name if file_name is None else file_name,
+                    size_bytes=video.size_bytes,
+                    sha256=video.sha256,
+                )
+                job = await to_thread.run_sync(self._queue, record)
         logger.info("job %s: accepted, %d bytes", job_id, video.size_bytes)
         return job
 

@@ -11,9 +11,11 @@ from app.auth import AcceptedKeys, ApiKeyMiddleware
 from app.early_answers import EarlyAnswerMiddleware
 from app.errors import install_error_handlers
 from app.jobs import Jobs
+from app.limits import KeyLimits, LimitBook, RequestLimitMiddleware
+from app.live import create_live
 from app.openapi import install_openapi
 from app.request_ids import RequestIdMiddleware
-from app.routes import docs, jobs, results, service
+from app.routes import docs, events, jobs, results, service
 from app.settings import ApiSettings
 from app.uploads import UploadLimits
 from worker.celery_app import create_celery, ring
@@ -58,8 +60,17 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         # a redirected upload would need to be sent again, and curl without -L shows nothing
         redirect_slashes=False,
     )
+    book = LimitBook(
+        redis_client,
+        KeyLimits(
+            requests_per_minute=settings.max_requests_per_minute,
+            open_jobs=settings.max_open_jobs,
+            bytes_per_day=settings.max_bytes_per_day,
+        ),
+    )
+    store = JobStore(redis_client, queue)
     app.state.jobs = Jobs(
-        JobStore(redis_client, queue),
+        store,
         LocalMediaStore(queue.media_dir, keep_free_bytes=settings.min_free_bytes),
         ring=lambda job_id: ring(celery, Bell(job_id, INDEX)),
         limits=UploadLimits(
@@ -68,13 +79,20 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
             total_seconds=settings.upload_total_seconds,
         ),
         max_uploads_at_once=settings.max_uploads_at_once,
+        book=book,
     )
-    for routes in (jobs, results, service, docs):
+    app.state.live = create_live(
+        store,
+        max_streams_at_once=settings.max_streams_at_once,
+        heartbeat_seconds=settings.stream_heartbeat_seconds,
+    )
+    for routes in (events, jobs, results, service, docs):
         app.include_router(routes.router)
     install_error_handlers(app)
     install_openapi(app)
     # the last one added sees a request first
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
+    app.add_middleware(RequestLimitMiddleware, book=book)
     app.add_middleware(
         ApiKeyMiddleware,
         keys=AcceptedKeys(settings.api_keys_file),

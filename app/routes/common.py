@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from app.auth import get_owner
 from app.exports.head import Summary
 from app.jobs import Jobs
+from app.live import Live
 from app.schemas import Job, JobLinks, Upload
 from worker.contract import JobSnapshot
 
@@ -17,9 +18,11 @@ __all__ = [
     "PROBLEM_CONTENT",
     "RETRY_AFTER",
     "JobsDependency",
+    "LiveDependency",
     "OwnerDependency",
     "create_retry_after",
     "document_problems",
+    "get_job_path",
     "to_job",
 ]
 
@@ -29,7 +32,13 @@ def _get_jobs(request: Request) -> Jobs:
     return jobs
 
 
+def _get_live(request: Request) -> Live:
+    live: Live = request.app.state.live
+    return live
+
+
 JobsDependency = Annotated[Jobs, Depends(_get_jobs)]
+LiveDependency = Annotated[Live, Depends(_get_live)]
 OwnerDependency = Annotated[str, Depends(get_owner)]
 
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before asking again.", "schema": {"type": "integer"}}}
@@ -37,10 +46,15 @@ PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components
 
 
 def document_problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
-    """Document refusals: `_404="no such job"`; 401 and 503 can happen to every request that touches jobs."""
-    common = {"_401": "No valid API key, where keys are asked for.", "_503": "The job store does not answer."}
+    """Document refusals: `_404="no such job"`; 401, 429 and 503 can happen to every request that touches jobs."""
+    common = {
+        "_401": "No valid API key, where keys are asked for.",
+        "_429": "The API key has made as many requests as it may a minute.",
+        "_503": "The job store does not answer.",
+    }
     return {
         name.removeprefix("_"): {"description": text, "content": PROBLEM_CONTENT}
+        | ({"headers": RETRY_AFTER} if name in ("_429", "_503") else {})
         for name, text in {**common, **descriptions}.items()
     }
 
@@ -49,11 +63,15 @@ NO_JOB = "No such job, or not yours."
 BAD_PARAMETER = "A parameter is refused; `errors` names it."
 
 
+def get_job_path(request: Request, job_id: str) -> str:
+    """Return the path of a job as the client sees it, also behind a proxy that serves us under a prefix."""
+    return f"{request.scope.get('root_path', '').rstrip('/')}/v1/jobs/{job_id}"
+
+
 def to_job(request: Request, snapshot: JobSnapshot) -> Job:
     """Return what the API says of a job."""
     record = snapshot.record
-    # behind a proxy that serves us under a prefix
-    own = f"{request.scope.get('root_path', '').rstrip('/')}/v1/jobs/{record.job_id}"
+    own = get_job_path(request, record.job_id)
     return Job(
         id=record.job_id,
         state=snapshot.state,
@@ -70,7 +88,10 @@ def to_job(request: Request, snapshot: JobSnapshot) -> Job:
         error=snapshot.failure,
         summary=Summary(tracks=list(snapshot.summary)) if snapshot.summary is not None else None,
         links=JobLinks(
-            self=own, frames=f"{own}/frames", result=f"{own}/result" if snapshot.summary is not None else None
+            self=own,
+            frames=f"{own}/frames",
+            events=f"{own}/events",
+            result=f"{own}/result" if snapshot.summary is not None else None,
         ),
     )
 

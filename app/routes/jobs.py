@@ -1,14 +1,20 @@
 """The endpoints of jobs: make, list, show, erase."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request, Response
 
+from app.errors import TooManyStreamsError
+from app.live import until_client_leaves
+from app.preferences import LONGEST_WAIT_SECONDS, parse_wait
 from app.routes.common import (
     BAD_PARAMETER,
     NO_JOB,
     RETRY_AFTER,
     JobsDependency,
+    LiveDependency,
     OwnerDependency,
     create_retry_after,
     document_problems,
@@ -20,6 +26,11 @@ from worker.contract import JobOptions
 __all__ = ["router"]
 
 router = APIRouter()
+
+_PREFER = (
+    "`wait=SECONDS` (RFC 7240): answer when the job has ended, or after so many seconds, "
+    f"of which at most {LONGEST_WAIT_SECONDS} are granted."
+)
 
 _VIDEO_BODY: dict[str, Any] = {
     "requestBody": {
@@ -57,7 +68,7 @@ _CREATE: dict[str, Any] = {
             _413="The video is too large.",
             _415="By its Content-Type or Content-Encoding the body is no plain video.",
             _422="The video is empty or missing, or a parameter is refused.",
-            _429="Too many uploads at the same time.",
+            _429="Too many uploads at the same time, or a limit of the API key: requests, jobs on their way, bytes a day.",
             _507="No room for the video.",
         ),
     },
@@ -102,11 +113,40 @@ def list_jobs(
     summary="State, progress and summary of a job",
     operation_id="get_job",
     tags=["jobs"],
-    responses={200: {"headers": RETRY_AFTER}, **document_problems(_404=NO_JOB)},
+    responses={
+        200: {
+            "headers": {
+                **RETRY_AFTER,
+                "Preference-Applied": {
+                    "description": "`wait=SECONDS`, where the request waited or could have.",
+                    "schema": {"type": "string"},
+                },
+            }
+        },
+        **document_problems(_404=NO_JOB),
+    },
 )
-def get_job(request: Request, response: Response, jobs: JobsDependency, owner: OwnerDependency, job_id: str) -> Job:
-    """Return all that is known of a job; poll it until its state is terminal."""
-    snapshot = jobs.get(job_id, owner=owner)
+async def get_job(
+    request: Request,
+    response: Response,
+    jobs: JobsDependency,
+    live: LiveDependency,
+    owner: OwnerDependency,
+    job_id: str,
+    prefer: Annotated[list[str] | None, Header(description=_PREFER)] = None,
+) -> Job:
+    """Return all that is known of a job; poll it until its state is terminal, or let it answer when it is."""
+    snapshot = await to_thread.run_sync(lambda: jobs.get(job_id, owner=owner))
+    wait_seconds = parse_wait(prefer or [])
+    if wait_seconds and not snapshot.state.is_terminal:
+        # a preference need not be met: with too many waiting requests this one is answered at once
+        with suppress(TooManyStreamsError), live.slots.hold(owner):
+            async with until_client_leaves(request):
+                await live.watcher.wait_for_end(job_id, seconds=wait_seconds)
+            response.headers["Preference-Applied"] = f"wait={wait_seconds}"
+            snapshot = await to_thread.run_sync(lambda: jobs.get(job_id, owner=owner))
+    elif wait_seconds:
+        response.headers["Preference-Applied"] = f"wait={wait_seconds}"
     if not snapshot.state.is_terminal:
         response.headers["Retry-After"] = create_retry_after(snapshot)
     return to_job(request, snapshot)
