@@ -1,4 +1,6 @@
-"""What the API does with jobs: accept a video, find a job, read its rows, erase it. The only user of store and media.
+"""What the API does with jobs: accept a video, find a job, read its rows, erase it.
+
+This file and app.resumable, which takes videos in pieces, are the only users of store and media.
 
 The order of acceptance: what the headers rule out, whether Redis answers, room on the disk; then the body, streamed
 into the media store; then the record; then the doorbell. Whatever fails before the record is written leaves
@@ -7,7 +9,6 @@ nothing behind. A doorbell that cannot be rung is no failure: the record is the 
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,22 +16,50 @@ from dataclasses import dataclass
 from anyio import to_thread
 from starlette.requests import Request
 
-from app.errors import JobNotFoundError, ResultNotReadyError, StorageFullError, TooManyUploadsError
+from app.errors import (
+    IdempotencyKeyBusyError,
+    IdempotencyKeyUsedError,
+    JobNotFoundError,
+    ResultNotReadyError,
+    StorageFullError,
+)
 from app.exports.head import ResultHead, Source, Summary
+from app.idempotency import hold_reservation, read_idempotency_key
 from app.limits import LimitBook
 from app.smoothing import half_window_seconds, iter_smoothed
-from app.uploads import UploadLimits, check_upload_headers, receive_video
+from app.uploads import UploadLimits, UploadSlots, check_upload_headers, receive_video
 from worker import media
 from worker.contract import FrameRow, JobOptions, JobRecord, JobSnapshot, JobState
-from worker.store import JobStore, StoreUnavailableError, new_job_id
+from worker.intake_store import Created, IntakeStore, Reservation
+from worker.store import StoreUnavailableError, new_job_id
 
-__all__ = ["Jobs", "RowsPage", "create_result_head"]
+__all__ = ["Accepted", "JobWish", "Jobs", "RowsPage", "create_result_head", "translate_full_storage"]
 
 logger = logging.getLogger(__name__)
 
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 _NEIGHBOUR_ROWS = 256
 """Rows beyond a page that are read at once in search of the end of its window."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobWish:
+    """What a client wants to be done with its video, and whose job it will be."""
+
+    owner: str
+    options: JobOptions
+    file_name: str | None = None
+    """Name to show; None takes that of the form that brings the video, if it has one."""
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that a request for one got."""
+
+    job: JobSnapshot
+    is_new: bool
+    """False where an earlier request with the same Idempotency-Key had made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +82,27 @@ class Jobs:
 
     def __init__(
         self,
-        store: JobStore,
+        store: IntakeStore,
         uploads: media.MediaStore,
         *,
         ring: Callable[[str], object],
         limits: UploadLimits,
-        max_uploads_at_once: int,
+        slots: UploadSlots,
         book: LimitBook,
     ) -> None:
         self._store = store
         self._uploads = uploads
         self._ring = ring
         self._limits = limits
-        self._max_uploads_at_once = max_uploads_at_once
+        self._slots = slots
         self._book = book
-        self._uploads_now: Counter[str] = Counter()
 
-    async def accept(self, request: Request, *, owner: str, options: JobOptions, file_name: str | None) -> JobSnapshot:
-        """Receive the video of a request and queue it.
+    async def accept(self, request: Request, wish: JobWish) -> Accepted:
+        """Receive the video of a request and queue it, or find the job that the same request made before.
 
         Args:
-            request: Its body is the video, or a form that holds it.
-            owner: Whose job it will be.
-            options: The job's options.
-            file_name: Name to show; None takes the form's, if it has one.
+            request: Its body is the video, or a form that holds it; its Idempotency-Key tells whether it is the same.
+            wish: What is to be done with the video.
 
         Raises:
             ApiError: The upload is refused, by its fault or ours.
@@ -84,30 +110,16 @@ class Jobs:
             ClientDisconnect: The client went away.
         """
         announced_bytes = check_upload_headers(request, self._limits)
-        with self._counted_upload(owner), _translate_full_storage():
-            await to_thread.run_sync(self._store.count_workers)  # rather refuse now than after two gigabytes
-            job_id = new_job_id()
-            async with self._book.admitted(
-                owner,
-                job_id,
-                size_bytes=self._limits.max_bytes if announced_bytes is None else announced_bytes,
-                ttl_seconds=2 * self._limits.total_seconds,
-            ) as admission:
-                with await to_thread.run_sync(self._begin, job_id, announced_bytes or 0) as upload:
-                    video = await receive_video(request, upload.write, self._limits)
-                    await to_thread.run_sync(upload.commit)
-                admission.size_bytes = video.size_bytes
-                record = JobRecord(
-                    job_id=job_id,
-                    owner=owner,
-                    options=options,
-                    file_name=video.file_name if file_name is None else file_name,
-                    size_bytes=video.size_bytes,
-                    sha256=video.sha256,
-                )
-                job = await to_thread.run_sync(self._queue, record)
-        logger.info("job %s: accepted, %d bytes", job_id, video.size_bytes)
-        return job
+        key = read_idempotency_key(request.headers)
+        if key is None:
+            return Accepted(await self._receive(request, wish, announced_bytes), is_new=True)
+        reservation = await to_thread.run_sync(lambda: self._store.reserve(key, owner=wish.owner))
+        if reservation.job_id is not None:
+            return Accepted(await self._compare(request, wish, reservation.job_id), is_new=False)
+        if not reservation.is_ours:
+            raise IdempotencyKeyBusyError
+        async with hold_reservation(self._store, reservation):
+            return Accepted(await self._receive(request, wish, announced_bytes, reservation), is_new=True)
 
     def get(self, job_id: str, *, owner: str) -> JobSnapshot:
         """Return a job.
@@ -153,6 +165,14 @@ class Jobs:
         """
         return iter_smoothed(self._iter_all_rows(job), smoothing_seconds=smoothing_seconds)
 
+    def iter_rows_so_far(self, job: JobSnapshot, *, smoothing_seconds: float) -> Iterator[FrameRow]:
+        """Yield the rows of a job in any state that are final."""
+        return iter_smoothed(
+            self._store.iter_rows(job.record.job_id),
+            smoothing_seconds=smoothing_seconds,
+            is_complete=job.state.is_terminal,
+        )
+
     def delete(self, job_id: str, *, owner: str) -> None:
         """Erase a job in any state, its upload and its rows; a worker on it stops.
 
@@ -162,20 +182,82 @@ class Jobs:
         self.get(job_id, owner=owner)
         if not self._store.delete(job_id):
             raise JobNotFoundError
-        self._erase_upload(job_id)
-        self._store.confirm_erased(job_id)
+        if self._erase_upload(job_id):
+            self._store.confirm_erased(job_id)
         logger.info("job %s: erased", job_id)
+
+    def cancel(self, job_id: str, *, owner: str) -> JobSnapshot:
+        """End a job that has not ended; its upload is erased, its record and rows stay. Returns it as it then is.
+
+        Raises:
+            JobNotFoundError: There is no such job of this owner.
+        """
+        self.get(job_id, owner=owner)
+        if self._store.cancel(job_id):
+            if self._erase_upload(job_id):
+                self._store.confirm_erased(job_id)
+            logger.info("job %s: canceled", job_id)
+        return self.get(job_id, owner=owner)
 
     def count_workers(self) -> int:
         """Return how many workers were heard from lately."""
         return self._store.count_workers()
 
+    async def _receive(
+        self, request: Request, wish: JobWish, announced_bytes: int | None, reservation: Reservation | None = None
+    ) -> JobSnapshot:
+        with self._slots.take(wish.owner), translate_full_storage():
+            await to_thread.run_sync(self._store.count_workers)  # rather refuse now than after two gigabytes
+            job_id = new_job_id()
+            async with self._book.admitted(
+                wish.owner,
+                job_id,
+                size_bytes=self._limits.max_bytes if announced_bytes is None else announced_bytes,
+                ttl_seconds=2 * self._limits.total_seconds,
+            ) as admission:
+                with await to_thread.run_sync(self._begin, job_id, announced_bytes or 0) as upload:
+                    video = await receive_video(request, upload.write, self._limits)
+                    await to_thread.run_sync(upload.commit)
+                admission.size_bytes = video.size_bytes
+                record = JobRecord(
+                    job_id=job_id,
+                    owner=wish.owner,
+                    options=wish.options,
+                    file_name=video.file_name if wish.file_name is None else wish.file_name,
+                    size_bytes=video.size_bytes,
+                    sha256=video.sha256,
+                    callback_url=wish.callback_url,
+                )
+                job = await to_thread.run_sync(self._queue, record, reservation)
+        logger.info("job %s: accepted, %d bytes", job_id, video.size_bytes)
+        return job
+
+    async def _compare(self, request: Request, wish: JobWish, job_id: str) -> JobSnapshot:
+        """Return the job that an idempotency key stands for, if this request would have made the same one."""
+        try:
+            job = await to_thread.run_sync(lambda: self.get(job_id, owner=wish.owner))
+        except JobNotFoundError as error:  # erased a moment ago, and its key with it
+            raise IdempotencyKeyBusyError from error
+        record = job.record
+        if (record.options, record.callback_url) != (wish.options, wish.callback_url):
+            raise IdempotencyKeyUsedError
+        with self._slots.take(wish.owner):
+            video = await receive_video(request, lambda _: None, self._limits)
+        file_name = video.file_name if wish.file_name is None else wish.file_name
+        if (record.sha256, record.file_name) != (video.sha256, file_name):
+            raise IdempotencyKeyUsedError
+        return job
+
     def _begin(self, job_id: str, expected_bytes: int) -> media.PendingUpload:
         return self._uploads.begin(job_id, expected_bytes=expected_bytes)
 
-    def _queue(self, record: JobRecord) -> JobSnapshot:
+    def _queue(self, record: JobRecord, reservation: Reservation | None) -> JobSnapshot:
         try:
-            self._store.create(record)
+            if reservation is None:
+                self._store.create(record)
+            elif self._store.create_reserved(record, reservation) is Created.RESERVATION_LOST:
+                self._erase_upload(record.job_id)
+                raise IdempotencyKeyBusyError
             job = self._store.get(record.job_id)
         except StoreUnavailableError:
             self._erase_upload(record.job_id)
@@ -187,11 +269,13 @@ class Jobs:
         self._ring(record.job_id)
         return job
 
-    def _erase_upload(self, job_id: str) -> None:
+    def _erase_upload(self, job_id: str) -> bool:
         try:
             self._uploads.delete(job_id)
         except OSError:
             logger.exception("job %s: the upload could not be erased, the sweeper will try again", job_id)
+            return False
+        return True
 
     def _iter_all_rows(self, job: JobSnapshot) -> Iterator[FrameRow]:
         seen = 0
@@ -217,18 +301,6 @@ class Jobs:
                 break
             rows += found
         return rows
-
-    @contextmanager
-    def _counted_upload(self, owner: str) -> Iterator[None]:
-        if self._uploads_now[owner] >= self._max_uploads_at_once:
-            raise TooManyUploadsError(f"At most {self._max_uploads_at_once} videos can be sent at the same time.")
-        self._uploads_now[owner] += 1
-        try:
-            yield
-        finally:
-            self._uploads_now[owner] -= 1
-            if not self._uploads_now[owner]:
-                del self._uploads_now[owner]
 
 
 def create_result_head(job: JobSnapshot, *, smoothing_seconds: float) -> ResultHead:
@@ -259,7 +331,12 @@ def create_result_head(job: JobSnapshot, *, smoothing_seconds: float) -> ResultH
 
 
 @contextmanager
-def _translate_full_storage() -> Iterator[None]:
+def translate_full_storage() -> Iterator[None]:
+    """Turn a full disk inside the context into an answer.
+
+    Raises:
+        StorageFullError: There is no room.
+    """
     try:
         yield
     except media.StorageFullError as error:

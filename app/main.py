@@ -15,14 +15,14 @@ from app.limits import KeyLimits, LimitBook, RequestLimitMiddleware
 from app.live import create_live
 from app.openapi import install_openapi
 from app.request_ids import RequestIdMiddleware
-from app.routes import docs, events, jobs, results, service
+from app.routes import cancellation, docs, events, jobs, page, results, service, timeline
 from app.settings import ApiSettings
-from app.uploads import UploadLimits
+from app.uploads import UploadLimits, UploadSlots
 from worker.celery_app import create_celery, ring
+from worker.intake_store import IntakeStore
 from worker.media import LocalMediaStore
 from worker.redis_client import create_redis_client
 from worker.settings import QueueSettings
-from worker.store import JobStore
 from worker.work_store import INDEX, Bell
 
 __all__ = ["create_app"]
@@ -68,7 +68,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
             bytes_per_day=settings.max_bytes_per_day,
         ),
     )
-    store = JobStore(redis_client, queue)
+    store = IntakeStore(redis_client, queue)
     app.state.jobs = Jobs(
         store,
         LocalMediaStore(queue.media_dir, keep_free_bytes=settings.min_free_bytes),
@@ -78,7 +78,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
             idle_seconds=settings.upload_idle_seconds,
             total_seconds=settings.upload_total_seconds,
         ),
-        max_uploads_at_once=settings.max_uploads_at_once,
+        slots=UploadSlots(settings.max_uploads_at_once),
         book=book,
     )
     app.state.live = create_live(
@@ -86,7 +86,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         max_streams_at_once=settings.max_streams_at_once,
         heartbeat_seconds=settings.stream_heartbeat_seconds,
     )
-    for routes in (events, jobs, results, service, docs):
+    for routes in (cancellation, events, jobs, results, service, docs, timeline, page):
         app.include_router(routes.router)
     install_error_handlers(app)
     install_openapi(app)

@@ -1,36 +1,45 @@
 """Receive a video as a stream: from a raw body, or from the field `video` of a multipart form, straight to its sink.
 
 Nothing is spooled first, memory stays flat, and what arrives is limited while it arrives: bytes, seconds, form fields.
-The client's file name is data to show, and never comes near the file system.
+The client's file name is data to show, and never comes near the file system. Digests that the client sent are those of
+the whole body, so of the form where there is one.
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from anyio import to_thread
-from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from app.digests import read_content_digests
 from app.errors import (
     EmptyUploadError,
     MalformedUploadError,
-    MissingVideoError,
+    TooManyUploadsError,
     UnsupportedUploadError,
     UploadTimeoutError,
     UploadTooLargeError,
 )
-from app.file_names import clean_file_name
+from app.video_form import VideoForm
 
-__all__ = ["ReceivedVideo", "UploadLimits", "check_upload_headers", "receive_video"]
+__all__ = [
+    "WRITE_BYTES",
+    "ReceivedVideo",
+    "UploadLimits",
+    "UploadSlots",
+    "check_upload_headers",
+    "iter_body",
+    "receive_video",
+]
 
-_VIDEO_FIELD = "video"
 _FORM_OVERHEAD_BYTES = 16 * 2**10
 """Boundaries and part headers of a form that holds one file."""
-_WRITE_BYTES = 256 * 2**10
+WRITE_BYTES = 256 * 2**10
 """Written, and hashed, at once: no thread is entered for each packet, and many uploads at once stay small in memory."""
 _RAW_MAJOR_TYPES = ("video", "image", "audio", "application")
 """A GIF is an image, Ogg often audio, Matroska an application; `curl --data-binary` says x-www-form-urlencoded."""
@@ -55,6 +64,31 @@ class ReceivedVideo:
     sha256: str
     file_name: str
     """As the form named it, without control characters; empty where it did not."""
+
+
+class UploadSlots:
+    """How many videos an owner sends to this process at the same time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def take(self, owner: str) -> Iterator[None]:
+        """Count a video while it is received.
+
+        Raises:
+            TooManyUploadsError: The owner sends as many already.
+        """
+        if self._taken[owner] >= self._most:
+            raise TooManyUploadsError(f"At most {self._most} videos can be sent at the same time.")
+        self._taken[owner] += 1
+        try:
+            yield
+        finally:
+            self._taken[owner] -= 1
+            if not self._taken[owner]:
+                del self._taken[owner]
 
 
 def check_upload_headers(request: Request, limits: UploadLimits) -> int | None:
@@ -92,35 +126,45 @@ async def receive_video(request: Request, write: Callable[[bytes], object], limi
         limits: When to give up.
 
     Raises:
-        ApiError: The body is too large, too slow, malformed, empty, or a form without the video.
+        ApiError: The body is too large, too slow, malformed, empty, a form without the video, or not what its digest
+            says.
         ClientDisconnect: The client went away.
     """
     boundary = _parse_form_boundary(request)
-    form = _VideoForm(boundary) if boundary is not None else None
-    pieces = _iter_body(request, limits)
-    if form is not None:
-        pieces = _iter_form_video(pieces, form)
+    form = VideoForm(boundary) if boundary is not None else None
+    expected = read_content_digests(request.headers)
     digest = hashlib.sha256()
-    size_bytes = written_bytes = 0
-    waiting: list[bytes] = []
+    size_bytes = waiting_bytes = 0
+    body: list[bytes] = []
+    video: list[bytes] = []
 
     def flush() -> None:
-        data = b"".join(waiting)
-        waiting.clear()
+        for piece in body:
+            expected.update(piece)
+        data = b"".join(video)
+        body.clear()
+        video.clear()
         digest.update(data)
         write(data)
 
-    async for piece in pieces:
-        size_bytes += len(piece)
+    async for piece in iter_body(request, limits):
+        if expected:
+            body.append(piece)
+        found = [piece] if form is None else form.feed(piece)
+        video += found
+        size_bytes += sum(map(len, found))
         if size_bytes > limits.max_bytes:
             raise _too_large(limits)
-        waiting.append(piece)
-        if size_bytes - written_bytes >= _WRITE_BYTES:
+        waiting_bytes += len(piece)
+        if waiting_bytes >= WRITE_BYTES:
             await to_thread.run_sync(flush)
-            written_bytes = size_bytes
+            waiting_bytes = 0
+    if form is not None:
+        form.check_end()
     if size_bytes == 0:
         raise EmptyUploadError("The upload is empty: the video has no bytes.")
     await to_thread.run_sync(flush)
+    expected.verify()
     return ReceivedVideo(size_bytes, digest.hexdigest(), form.file_name if form is not None else "")
 
 
@@ -148,7 +192,14 @@ def _parse_form_boundary(request: Request) -> bytes | None:
     return None
 
 
-async def _iter_body(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
+async def iter_body(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it arrives.
+
+    Raises:
+        UploadTimeoutError: It stands still, or takes too long.
+        UploadTooLargeError: No video in any form may be that large.
+        ClientDisconnect: The client went away.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + limits.total_seconds
     body_limit = limits.max_bytes + _FORM_OVERHEAD_BYTES
@@ -172,88 +223,3 @@ async def _iter_body(request: Request, limits: UploadLimits) -> AsyncIterator[by
         more_body = message.get("more_body", False)
         if piece:
             yield piece
-
-
-async def _iter_form_video(body: AsyncIterator[bytes], form: "_VideoForm") -> AsyncIterator[bytes]:
-    async for piece in body:
-        for video_piece in form.feed(piece):
-            yield video_piece
-    form.check_end()
-
-
-class _VideoForm:
-    """A multipart form that holds exactly one part, named `video`."""
-
-    def __init__(self, boundary: bytes) -> None:
-        self.file_name = ""
-        self._pieces: list[bytes] = []
-        self._header_name = bytearray()
-        self._header_value = bytearray()
-        self._disposition = b""
-        self._has_video = False
-        self._is_ended = False
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin_part,
-                    "on_header_field": self._add_header_name,
-                    "on_header_value": self._add_header_value,
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._end_headers,
-                    "on_part_data": self._add_data,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
-            raise MalformedUploadError("The boundary of the multipart form is too long.") from error
-
-    def feed(self, piece: bytes) -> list[bytes]:
-        """Return the video's bytes in the next piece of the body."""
-        self._pieces = []
-        try:
-            self._parser.write(piece)
-        except FormParserError as error:
-            raise MalformedUploadError("The body is not the multipart form that its Content-Type announces.") from error
-        return self._pieces
-
-    def check_end(self) -> None:
-        """Refuse a form that was cut off, or had no video."""
-        if not self._is_ended:  # the parser itself accepts a body that just stops
-            raise MalformedUploadError("The multipart form ends before its closing boundary.")
-        if not self._has_video:
-            raise MissingVideoError("The form has no field 'video'.")
-
-    def _begin_part(self) -> None:
-        self._disposition = b""
-
-    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def _end_header(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            self._disposition = bytes(self._header_value)
-        self._header_name.clear()
-        self._header_value.clear()
-
-    def _end_headers(self) -> None:
-        _, parameters = parse_options_header(self._disposition)
-        name = parameters.get(b"name", b"").decode("utf-8", "replace")
-        if name != _VIDEO_FIELD:
-            raise MissingVideoError(
-                f"Unexpected form field {name[:40]!r}: the form holds the video alone, as the field 'video'; "
-                "options are query parameters, as in POST /v1/jobs?sample_fps=5."
-            )
-        if self._has_video:
-            raise MissingVideoError("The form has the field 'video' twice: send one video a job.")
-        self._has_video = True
-        self.file_name = clean_file_name(parameters.get(b"filename", b"").decode("utf-8", "replace"))
-
-    def _add_data(self, data: bytes, start: int, end: int) -> None:
-        self._pieces.append(data[start:end])
-
-    def _end(self) -> None:
-        self._is_ended = True

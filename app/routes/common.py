@@ -7,13 +7,15 @@ from fastapi import Depends, Request
 
 from app.auth import get_owner
 from app.exports.head import Summary
-from app.jobs import Jobs
+from app.jobs import Jobs, JobWish
 from app.live import Live
-from app.schemas import Job, JobLinks, Upload
-from worker.contract import JobSnapshot
+from app.schemas import CreateParameters, Job, JobLinks, Upload
+from worker.contract import JobOptions, JobSnapshot
 
 __all__ = [
     "BAD_PARAMETER",
+    "DIGEST_HELP",
+    "JOB_HEADERS",
     "NO_JOB",
     "PROBLEM_CONTENT",
     "RETRY_AFTER",
@@ -21,9 +23,11 @@ __all__ = [
     "LiveDependency",
     "OwnerDependency",
     "create_retry_after",
+    "document_header",
     "document_problems",
     "get_job_path",
     "to_job",
+    "to_wish",
 ]
 
 
@@ -42,7 +46,17 @@ LiveDependency = Annotated[Live, Depends(_get_live)]
 OwnerDependency = Annotated[str, Depends(get_owner)]
 
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before asking again.", "schema": {"type": "integer"}}}
+JOB_HEADERS = {"Location": {"description": "URL of the job.", "schema": {"type": "string"}}, **RETRY_AFTER}
+DIGEST_HELP = (
+    "Digest of the body, as `sha-256=:BASE64:` or `sha-512=:BASE64:` (RFC 9530): checked when the body is there."
+)
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def document_header(name: str, description: str, *, required: bool = False) -> dict[str, Any]:
+    """Document a header of requests that is read by hand, because what is wrong with it is no 422."""
+    schema = {"type": "string"}
+    return {"name": name, "in": "header", "description": description, "required": required, "schema": schema}
 
 
 def document_problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
@@ -93,6 +107,15 @@ def to_job(request: Request, snapshot: JobSnapshot) -> Job:
             events=f"{own}/events",
             result=f"{own}/result" if snapshot.summary is not None else None,
         ),
+    )
+
+
+def to_wish(parameters: CreateParameters, *, owner: str) -> JobWish:
+    """Return what the parameters of a new job ask for."""
+    return JobWish(
+        owner=owner,
+        options=JobOptions.model_validate(parameters.model_dump(include=set(JobOptions.model_fields))),
+        file_name=parameters.file_name,
     )
 
 

@@ -11,17 +11,20 @@ from app.live import until_client_leaves
 from app.preferences import LONGEST_WAIT_SECONDS, parse_wait
 from app.routes.common import (
     BAD_PARAMETER,
+    DIGEST_HELP,
+    JOB_HEADERS,
     NO_JOB,
     RETRY_AFTER,
     JobsDependency,
     LiveDependency,
     OwnerDependency,
     create_retry_after,
+    document_header,
     document_problems,
     to_job,
+    to_wish,
 )
 from app.schemas import CreateParameters, Job, JobPage, ListParameters
-from worker.contract import JobOptions
 
 __all__ = ["router"]
 
@@ -33,6 +36,15 @@ _PREFER = (
 )
 
 _VIDEO_BODY: dict[str, Any] = {
+    "parameters": [
+        document_header(
+            "Idempotency-Key",
+            "Any string of 1 to 255 visible characters, such as a UUID: a request that is made again with the same key "
+            "makes no second job. The key is yours alone and is forgotten with the job.",
+        ),
+        document_header("Content-Digest", DIGEST_HELP),
+        document_header("Repr-Digest", DIGEST_HELP),
+    ],
     "requestBody": {
         "required": True,
         "description": "The video: as the field `video` of a form, or as the raw body.",
@@ -47,7 +59,7 @@ _VIDEO_BODY: dict[str, Any] = {
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "video/*": {"schema": {"type": "string", "format": "binary"}},
         },
-    }
+    },
 }
 _CREATE: dict[str, Any] = {
     "status_code": 202,
@@ -55,20 +67,20 @@ _CREATE: dict[str, Any] = {
     "openapi_extra": _VIDEO_BODY,
     "tags": ["jobs"],
     "responses": {
-        202: {
-            "description": "Accepted; poll the job at `Location`.",
-            "headers": {
-                "Location": {"description": "URL of the job.", "schema": {"type": "string"}},
-                **RETRY_AFTER,
-            },
+        200: {
+            "description": "The job that an earlier request with this Idempotency-Key made, at whatever state it is.",
+            "headers": JOB_HEADERS,
+            "model": Job,
         },
+        202: {"description": "Accepted; poll the job at `Location`.", "headers": JOB_HEADERS},
         **document_problems(
-            _400="The form is malformed or cut off.",
+            _400="The form is malformed or cut off, a header is malformed, or the body is not what its digest says.",
             _408="The upload is too slow.",
+            _409="Another request with this Idempotency-Key is being served.",
             _413="The video is too large.",
             _415="By its Content-Type or Content-Encoding the body is no plain video.",
-            _422="The video is empty or missing, or a parameter is refused.",
-            _429="Too many uploads at the same time, or a limit of the API key: requests, jobs on their way, bytes a day.",
+            _422="The video is empty or missing, a parameter is refused, or the Idempotency-Key is taken.",
+            _429="Too many uploads at the same time, or a limit of the key: requests, jobs on their way, bytes a day.",
             _507="No room for the video.",
         ),
     },
@@ -84,12 +96,16 @@ async def create_job(
     owner: OwnerDependency,
     parameters: Annotated[CreateParameters, Query()],
 ) -> Job:
-    """Queue a video for analysis. `curl -T` sends PUT, which does the same as POST."""
-    options = JobOptions.model_validate(parameters.model_dump(exclude={"file_name"}))
-    snapshot = await jobs.accept(request, owner=owner, options=options, file_name=parameters.file_name)
-    job = to_job(request, snapshot)
+    """Queue a video for analysis. `curl -T` sends PUT, which does the same as POST.
+
+    The SHA-256 of what arrived is the job's `upload.sha256`.
+    """
+    accepted = await jobs.accept(request, to_wish(parameters, owner=owner))
+    if not accepted.is_new:
+        response.status_code = 200
+    job = to_job(request, accepted.job)
     response.headers["Location"] = job.links.self
-    response.headers["Retry-After"] = create_retry_after(snapshot)
+    response.headers["Retry-After"] = create_retry_after(accepted.job)
     return job
 
 
