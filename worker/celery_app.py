@@ -1,12 +1,14 @@
 """The Celery application, as a caller and as a worker needs it. Tasks are addressed by name, so callers import no task.
 
 A message is only a doorbell: it says that a step may be due, and the claim in WorkStore decides. So a message may be
-lost, doubled or late without harm, and results are never sent through Celery. Free of torch, numpy and PyAV.
+lost, doubled or late without harm, it is never acknowledged, and results are never sent through Celery. Free of torch,
+numpy and PyAV.
 """
 
 import logging
 
 from celery import Celery
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from worker.settings import QueueSettings
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 def create_celery(settings: QueueSettings) -> Celery:
     """Return an application that speaks JSON over Redis and connects only when it is used."""
     app = Celery("emoclip", broker=settings.redis_url, set_as_current=False)
-    visibility = {"visibility_timeout": settings.visibility_timeout_seconds}
+    name = settings.queue_name
     app.conf.update(
         # pickle would let anyone who can write to Redis run code in a worker
         accept_content=["json"],
@@ -33,17 +35,16 @@ def create_celery(settings: QueueSettings) -> Celery:
         result_serializer="json",
         # also without a result backend: a publish to a Redis that is down then fails in 0.6 s instead of 19 s
         task_ignore_result=True,
-        task_default_queue=settings.queue_name,
-        # acknowledged when done, one message at a time: a worker that dies holds back no other job's message
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
+        # No acknowledgements. kombu (5.7) keeps what it could not acknowledge as delivered for ever: one Redis that is
+        # away when a task ends, and a worker that takes one message at a time never takes another one. What an
+        # acknowledgement would give, a step that outlives its worker, leases and the sweeper give without it.
+        task_queues=[Queue(name, Exchange(name), routing_key=name, no_ack=True)],
+        task_default_queue=name,
+        # one message at a time: a worker that dies holds back no other job's message
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
-        # the three places that kombu and Celery read it from
-        visibility_timeout=settings.visibility_timeout_seconds,
-        result_backend_transport_options=visibility,
         broker_transport_options={
-            **visibility,
+            "ack_emulation": False,
             "socket_timeout": settings.redis_timeout_seconds,
             "socket_connect_timeout": settings.redis_timeout_seconds,
             "socket_keepalive": True,

@@ -51,8 +51,6 @@ class QueueSettings(BaseSettings):
     """Time between two looks of a worker for lost messages and expired leases."""
     heartbeat_seconds: Positive = 5.0
     """Time between two signs of life of a worker; it counts as gone after three missed ones."""
-    visibility_timeout_seconds: Annotated[int, Field(ge=1)] = 600
-    """When Celery hands an unacknowledged message to another worker. Leases make a second delivery harmless."""
 
     @field_validator("redis_url")
     @classmethod
