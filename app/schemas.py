@@ -5,12 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.exports.captions import DEFAULT_HYSTERESIS, DEFAULT_MIN_SPAN_SECONDS
+from app.exports.formats import ExportFormat
 from app.exports.head import Summary
 from app.file_names import MAX_FILE_NAME, clean_file_name
-from worker.contract import FrameRow, JobFailure, JobOptions, JobProgress, JobState, ModelVersion, VideoFacts
+from worker.contract import Emotion, FrameRow, JobFailure, JobOptions, JobProgress, JobState, ModelVersion, VideoFacts
 
 __all__ = [
     "CreateParameters",
+    "EndEvent",
+    "EventsParameters",
     "FramesPage",
     "FramesParameters",
     "Health",
@@ -18,8 +22,14 @@ __all__ = [
     "JobLinks",
     "JobPage",
     "ListParameters",
+    "ProgressEvent",
     "Readiness",
+    "ResetEvent",
     "ResultParameters",
+    "Timeline",
+    "TimelineParameters",
+    "TimelineTrack",
+    "RowsEvent",
     "Upload",
 ]
 
@@ -96,6 +106,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
     "links": {
         "self": f"/v1/jobs/{_JOB_ID}",
         "frames": f"/v1/jobs/{_JOB_ID}/frames",
+        "events": f"/v1/jobs/{_JOB_ID}/events",
         "result": f"/v1/jobs/{_JOB_ID}/result",
     },
 }
@@ -146,6 +157,7 @@ class JobLinks(_Answer):
 
     self: str
     frames: str
+    events: str
     result: str | None
     """Set once the job succeeded."""
 
@@ -215,6 +227,46 @@ class FramesPage(_Answer):
     job runs it is never null, and a page without rows means: ask again after `Retry-After` seconds."""
 
 
+class ProgressEvent(_Answer):
+    """Data of the event `progress`."""
+
+    state: JobState
+    frames_done: int
+    frames_total: int | None
+    """None until the video was read."""
+    frames_per_second: float | None
+    eta_seconds: float | None
+    rows_ready: int
+    """Rows that can be read now."""
+
+
+class RowsEvent(_Answer):
+    """Data of the event `rows`: rows that follow on those of the event before."""
+
+    start: int
+    """Position of the first row among the analysed frames."""
+    smoothing_seconds: float
+    rows: list[FrameRow]
+    next: int
+    """Position of the row that will follow."""
+
+
+class ResetEvent(_Answer):
+    """Data of the event `reset`: all rows so far are void."""
+
+    next: int
+    """Position of the row that will follow: 0."""
+
+
+class EndEvent(_Answer):
+    """Data of the event `end`."""
+
+    reason: Literal["ended", "erased"]
+    """The job has a terminal state, or is gone."""
+    job: Job | None
+    """As it ended, its summary included; null where it is gone."""
+
+
 class CreateParameters(JobOptions):
     """Options of a new job."""
 
@@ -247,11 +299,63 @@ class FramesParameters(SmoothingParameters):
     """Most rows in the answer."""
 
 
+class EventsParameters(SmoothingParameters):
+    """What is followed, and from where."""
+
+    rows: bool = True
+    """Whether rows are sent; without them the stream carries state and progress alone."""
+    last_event_id: Annotated[str, Field(max_length=32)] = ""
+    """For clients that cannot set the header `Last-Event-ID`, which goes before it."""
+
+
 class ResultParameters(SmoothingParameters):
     """Which form of the result."""
 
-    format: Literal["json", "csv"] = "json"
-    """JSON: everything. CSV: one line a face and frame, and one for each frame without a face."""
+    format: ExportFormat | None = None
+    """Wins over `Accept`; without either, JSON. `provenance` goes beside `csv` and `srt`, which cannot hold it."""
+    min_span_seconds: Annotated[float, Field(ge=0, le=3600)] = DEFAULT_MIN_SPAN_SECONDS
+    """For `vtt` and `srt`: shorter spans of an expression join a neighbour."""
+    hysteresis: Annotated[float, Field(ge=0, le=1)] = DEFAULT_HYSTERESIS
+    """For `vtt` and `srt`: lead in probability that another expression needs to begin a new span."""
+
+
+class TimelineParameters(SmoothingParameters):
+    """How finely, and how smoothed."""
+
+    resolution: Annotated[int, Field(ge=1, le=4000)] = 600
+    """Into how many equal spans of time the video is divided; never more than it has analysed frames."""
+
+
+class TimelineTrack(_Answer):
+    """One track, from the first span of time that saw it to the last one."""
+
+    track: int
+    first_span: int
+    seen: list[float]
+    """For each span the share of its analysed time in which the track was in the picture, 0..1."""
+    probabilities: dict[Emotion, list[float | None]]
+    """For each span the mean; null where the track was not in the picture."""
+
+
+class Timeline(_Answer):
+    """The video in few points: each track's mean probabilities over equal spans of time."""
+
+    job_id: str
+    state: JobState
+    smoothing_seconds: float
+    end_seconds: float
+    """The spans divide the time from 0 to here."""
+    span_seconds: float
+    spans: int
+    rows: int
+    """Analysed frames that went into it: while the job runs, those that can be read now."""
+    positions: list[int]
+    """For each span, as far as rows reach, the place of the row shown at its beginning: a `start` for frames."""
+    cuts: list[float]
+    """Times at which faces stay in the picture but each of them has a new track; at most one a span."""
+    without_face: list[tuple[float, float]]
+    """Stretches of time without any face, none shorter than a span."""
+    tracks: list[TimelineTrack]
 
 
 class Health(_Answer):

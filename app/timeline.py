@@ -2,11 +2,12 @@
 
 Labels flicker between classes of almost equal probability, so a span ends only when another class leads by a margin
 (hysteresis), and spans shorter than a minimum join the neighbour that their own probabilities fit better.
+Rows are read once and dropped: what is kept are sums over stretches with one label.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from model.labels import EMOTIONS, Emotion
 from worker.contract import FrameRow
@@ -28,28 +29,32 @@ class Span:
     frames: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
-    """One face of a track, and how long its frame is shown."""
-
-    start_seconds: float
-    end_seconds: float
-    probabilities: tuple[float, ...]  # (7,) in the order of EMOTIONS
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """Consecutive sights with one label."""
+    """Consecutive faces of one track with one label."""
 
     label: int
-    sights: tuple[_Sight, ...]
+    start_seconds: float
+    end_seconds: float
+    frames: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0] * len(EMOTIONS))
 
     @property
     def seconds(self) -> float:
-        return self.sights[-1].end_seconds - self.sights[0].start_seconds
+        return self.end_seconds - self.start_seconds
 
     def mean(self, label: int) -> float:
-        return sum(sight.probabilities[label] for sight in self.sights) / len(self.sights)
+        return self.sums[label] / self.frames
+
+    def add(self, probabilities: Sequence[float], *, end_seconds: float) -> None:
+        self.frames += 1
+        self.end_seconds = end_seconds
+        self.sums = [a + b for a, b in zip(self.sums, probabilities, strict=True)]
+
+    def append(self, later: "_Run") -> None:
+        self.frames += later.frames
+        self.end_seconds = later.end_seconds
+        self.sums = [a + b for a, b in zip(self.sums, later.sums, strict=True)]
 
 
 def create_timeline(
@@ -63,17 +68,22 @@ def create_timeline(
         margin: Lead in probability, 0..1, that another class needs to begin a new span.
         max_gap_seconds: A track unseen for longer than this ends its span, and begins a new one when it is back.
     """
-    tracks: dict[int, list[_Sight]] = {}
+    spans: list[Span] = []
+    seen: dict[int, list[_Run]] = {}
     for row, end_seconds in _with_ends(rows):
         for face in row.faces:
-            probabilities = tuple(face.probabilities[emotion] for emotion in EMOTIONS)
-            tracks.setdefault(face.track, []).append(_Sight(row.pts_seconds, end_seconds, probabilities))
-    return [
-        _create_span(track, run)
-        for track, sights in sorted(tracks.items())
-        for stretch in _split_at_gaps(sights, max_gap_seconds)
-        for run in _join_short(_split_at_changes(stretch, margin), min_span_seconds)
-    ]
+            runs = seen.setdefault(face.track, [])
+            if runs and row.pts_seconds - runs[-1].end_seconds > max_gap_seconds:
+                spans += _create_spans(face.track, runs, min_span_seconds)
+                runs.clear()
+            probabilities = [face.probabilities[emotion] for emotion in EMOTIONS]
+            leader = probabilities.index(max(probabilities))
+            if not runs or probabilities[leader] > probabilities[runs[-1].label] + margin:
+                runs.append(_Run(leader, row.pts_seconds, end_seconds))
+            runs[-1].add(probabilities, end_seconds=end_seconds)
+    for track, runs in seen.items():
+        spans += _create_spans(track, runs, min_span_seconds)
+    return sorted(spans, key=lambda span: (span.track, span.start_seconds))
 
 
 def _with_ends(rows: Iterable[FrameRow]) -> Iterator[tuple[FrameRow, float]]:
@@ -89,57 +99,57 @@ def _with_ends(rows: Iterable[FrameRow]) -> Iterator[tuple[FrameRow, float]]:
         yield previous, previous.pts_seconds + shown_seconds
 
 
-def _split_at_gaps(sights: Sequence[_Sight], max_gap_seconds: float) -> Iterator[Sequence[_Sight]]:
-    begin = 0
-    for index, (before, after) in enumerate(pairwise(sights), start=1):
-        if after.start_seconds - before.end_seconds > max_gap_seconds:
-            yield sights[begin:index]
-            begin = index
-    yield sights[begin:]
-
-
-def _split_at_changes(sights: Sequence[_Sight], margin: float) -> list[_Run]:
-    runs: list[_Run] = []
-    label = _argmax(sights[0].probabilities)
-    begin = 0
-    for index, sight in enumerate(sights):
-        leader = _argmax(sight.probabilities)
-        if sight.probabilities[leader] > sight.probabilities[label] + margin:
-            runs.append(_Run(label, tuple(sights[begin:index])))
-            label, begin = leader, index
-    runs.append(_Run(label, tuple(sights[begin:])))
-    return runs
+def _create_spans(track: int, runs: list[_Run], min_span_seconds: float) -> list[Span]:
+    return [
+        Span(
+            track=track,
+            start_seconds=run.start_seconds,
+            end_seconds=run.end_seconds,
+            emotion=EMOTIONS[run.label],
+            mean_probability=run.mean(run.label),
+            frames=run.frames,
+        )
+        for run in _join_short(runs, min_span_seconds)
+    ]
 
 
 def _join_short(runs: list[_Run], min_span_seconds: float) -> list[_Run]:
-    seconds = [run.seconds for run in runs]  # beside the runs: the search for the shortest is then one fast min()
-    while len(runs) > 1 and min(seconds) < min_span_seconds:
-        shortest = seconds.index(min(seconds))
-        neighbours = [index for index in (shortest - 1, shortest + 1) if 0 <= index < len(runs)]
-        target = max(neighbours, key=lambda index: runs[shortest].mean(runs[index].label))
-        label = runs[target].label
-        first, last = min(shortest, target), max(shortest, target)
+    """Join runs with a neighbour until none is too short or one is left: the shortest first, of equal ones the first.
+
+    A heap and links between neighbours: an hour that flickers with every frame has as many runs as frames.
+    """
+    kept: list[_Run | None] = [*runs]
+    before = list(range(-1, len(runs) - 1))
+    after = list(range(1, len(runs) + 1))
+    short = [(run.seconds, index) for index, run in enumerate(runs) if run.seconds < min_span_seconds]
+    heapify(short)
+    while short:
+        seconds, index = heappop(short)
+        run = kept[index]
+        if run is None or run.seconds != seconds:
+            continue  # joined since it was put here
+        neighbours = {
+            place: neighbour
+            for place in (before[index], after[index])
+            if 0 <= place < len(kept) and (neighbour := kept[place]) is not None
+        }
+        if not neighbours:
+            break
+        target = max(neighbours, key=lambda place: run.mean(neighbours[place].label))
+        label = neighbours[target].label
         # both neighbours of the short run may have the label that it takes
-        if first == shortest and first > 0 and runs[first - 1].label == label:
-            first -= 1
-        if last == shortest and last + 1 < len(runs) and runs[last + 1].label == label:
-            last += 1
-        joined = _Run(label, tuple(sight for run in runs[first : last + 1] for sight in run.sights))
-        runs[first : last + 1] = [joined]
-        seconds[first : last + 1] = [joined.seconds]
-    return runs
-
-
-def _create_span(track: int, run: _Run) -> Span:
-    return Span(
-        track=track,
-        start_seconds=run.sights[0].start_seconds,
-        end_seconds=run.sights[-1].end_seconds,
-        emotion=EMOTIONS[run.label],
-        mean_probability=run.mean(run.label),
-        frames=len(run.sights),
-    )
-
-
-def _argmax(values: Sequence[float]) -> int:
-    return max(range(len(values)), key=values.__getitem__)
+        places = sorted([index, *(place for place, neighbour in neighbours.items() if neighbour.label == label)])
+        joined = kept[places[0]]
+        assert joined is not None, "only what is kept is linked"
+        joined.label = label
+        for place in places[1:]:
+            later = kept[place]
+            assert later is not None, "only what is kept is linked"
+            joined.append(later)
+            kept[place] = None
+        after[places[0]] = after[places[-1]]
+        if after[places[0]] < len(kept):
+            before[after[places[0]]] = places[0]
+        if joined.seconds < min_span_seconds:
+            heappush(short, (joined.seconds, places[0]))
+    return [run for run in kept if run is not None]

@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("app", "worker", "model")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-HEAVY = {"torch", "torchvision", "av", "cv2", "numpy", "scipy", "onnx", "onnxruntime", "retinaface", "matplotlib"}
+HEAVY = {
+    *("torch", "torchvision", "av", "cv2", "numpy", "scipy", "onnx", "onnxruntime", "retinaface", "matplotlib"),
+    "pyarrow",
+}
 
 
 def name_of(path: Path) -> str:
