@@ -1,12 +1,13 @@
 """What the decoder process and its parent say to each other, and which media both accept.
 
-The parent writes one request (length, JSON) to the child's standard input and then one byte for every slot of the
-shared memory that it has emptied. The child writes messages (HEADER, payload) to its standard output; pictures go
-through the shared memory. Standard library only: the child imports this file.
+The parent writes one request to the child's standard input, a socket: length and JSON, the descriptors beside them; and
+then one byte for every slot of the shared memory that it has emptied. The child writes messages (HEADER, payload) to
+its standard output; pictures go through the shared memory. Standard library only: the child imports this file.
 """
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 
@@ -51,6 +52,7 @@ class DecodeRequest:
     """All that the child is told; the path of the video is not part of it."""
 
     video_fd: int
+    """The descriptors' numbers are those of whoever holds the request."""
     ring_fd: int | None = None
     """Shared memory of SLOTS pictures; None: only index the packets."""
     max_pixels: int
@@ -73,12 +75,18 @@ class DecodeRequest:
         """Size of one slot: the largest picture that is allowed. Only the pages that are written take memory."""
         return self.max_pixels * 3
 
+    @property
+    def descriptors(self) -> list[int]:
+        """What is handed over beside the request."""
+        return [self.video_fd] if self.ring_fd is None else [self.video_fd, self.ring_fd]
+
     def to_bytes(self) -> bytes:
         """Return the request as it is written to the child."""
         body = json.dumps(asdict(self)).encode()
         return REQUEST_LENGTH.pack(len(body)) + body
 
     @classmethod
-    def from_bytes(cls, body: bytes) -> "DecodeRequest":
-        """Read back the JSON part."""
-        return cls(**json.loads(body))
+    def from_bytes(cls, body: bytes, descriptors: Sequence[int]) -> "DecodeRequest":
+        """Read back the JSON part, with the numbers that the descriptors have on this side."""
+        video_fd, *ring_fd = descriptors
+        return cls(**json.loads(body) | {"video_fd": video_fd, "ring_fd": ring_fd[0] if ring_fd else None})

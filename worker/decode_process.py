@@ -1,8 +1,8 @@
-"""One decoder process seen from its parent: started, listened to under deadlines, and killed when it is done with.
+"""One decoder process seen from its parent: given its video, listened to under deadlines, killed when it is done with.
 
-The parent opens the video and hands over the descriptor; the child learns no path and inherits no environment. It is
-not tied to its parent by PR_SET_PDEATHSIG, because that signal follows the thread that started it, not the process: a
-child whose parent was killed ends when it next speaks or waits, at the latest at its limit of processor time.
+The parent opens the video and hands over the descriptor; the child learns no path. It is not tied to its parent by
+PR_SET_PDEATHSIG, because that signal follows the thread that started it, not the process: a child whose parent was
+killed ends when it next speaks or waits, at the latest at its limit of processor time.
 """
 
 import json
@@ -10,32 +10,22 @@ import logging
 import os
 import select
 import signal
+import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from worker import errors
 from worker.decode_messages import HEADER, DecodeRequest, Kind
+from worker.decoder_start import start_decoder, start_spare, take_decoder
 from worker.safe_decoder import require_safe_decoder
 
 logger = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {
-    "PYTHONPATH": str(PROJECT),
-    "LC_ALL": "C.UTF-8",
-    # threads of a linear algebra library that is never used would take address space and defeat Landlock
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    # glibc: keep the memory of pictures for the next ones; giving it back and faulting it in again takes 2 ms at 1080p
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
 POLL_SECONDS = 0.1
 """How often a parent that waits for its child looks at the clock and asks whether to stop."""
 
@@ -74,26 +64,20 @@ class DecoderProcess:
         self, request: DecodeRequest, *, limits: DecodeLimits, should_stop: Callable[[], bool] | None = None
     ) -> None:
         require_safe_decoder()
+        self._request = request
         self._limits = limits
         self._should_stop = should_stop or (lambda: False)
         self._waited_seconds = 0.0
         self._has_started = False
-        fds = [request.video_fd] + ([] if request.ring_fd is None else [request.ring_fd])
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "worker.decode_child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            pass_fds=fds,
-            cwd="/",
-            env=ENVIRONMENT,
-        )
-        self._write(request.to_bytes())
+        self._may_restart = True
+        self._decoder = take_decoder()
+        self._send_request()
+        start_spare()  # for the next video, while this one is being decoded
 
     @property
     def pid(self) -> int:
         """Process id of the child."""
-        return self._process.pid
+        return self._decoder.process.pid
 
     def __enter__(self) -> "DecoderProcess":
         return self
@@ -101,11 +85,7 @@ class DecoderProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._process.wait()
+        self._decoder.kill()
 
     def messages(self) -> Iterator[tuple[Kind, bytes]]:
         """Yield the messages that carry frames or an index, until the child has finished.
@@ -133,26 +113,40 @@ class DecoderProcess:
         """Give a slot of the shared memory back to the child."""
         self._write(bytes([slot]))
 
+    def _send_request(self) -> None:
+        content = self._request.to_bytes()
+        with suppress(ConnectionError):  # the child is dead; reading from it says how
+            sent = socket.send_fds(self._decoder.control, [content], self._request.descriptors)
+            self._decoder.control.sendall(content[sent:])
+
     def _write(self, content: bytes) -> None:
-        assert self._process.stdin is not None
-        try:
-            while content:
-                content = content[os.write(self._process.stdin.fileno(), content) :]
-        except BrokenPipeError:
-            return  # the child is dead; reading from it says how
+        with suppress(ConnectionError):  # as above
+            self._decoder.control.sendall(content)
 
     def _read(self, length: int) -> bytes:
-        assert self._process.stdout is not None
-        fd = self._process.stdout.fileno()
-        parts = []
-        while length:
-            self._wait_for(fd)
-            part = os.read(fd, min(length, 1 << 20))
-            if not part:
+        parts, missing = [], length
+        while missing:
+            stdout = self._decoder.process.stdout
+            assert stdout is not None
+            self._wait_for(stdout.fileno())
+            part = os.read(stdout.fileno(), min(missing, 1 << 20))
+            if part:
+                parts.append(part)
+                missing -= len(part)
+            elif self._has_started or not self._may_restart:
                 raise self._death()
-            parts.append(part)
-            length -= len(part)
+            else:
+                self._restart()
+                parts, missing = [], length
         return b"".join(parts)
+
+    def _restart(self) -> None:
+        """Put a new process into the place of one that ended before it had read a byte of the video."""
+        logger.warning("a decoder process ended with status %s before its start", self._decoder.process.wait())
+        self._may_restart = False
+        self._decoder.kill()
+        self._decoder = start_decoder()
+        self._send_request()
 
     def _wait_for(self, fd: int) -> None:
         """Return when `fd` can be read; only time spent here counts: a busy parent is not the child's fault."""
@@ -170,7 +164,7 @@ class DecoderProcess:
             raise _too_slow()
 
     def _death(self) -> Exception:
-        status = self._process.wait()
+        status = self._decoder.process.wait()
         if not self._has_started:
             # it has not read a byte of the video yet
             return RuntimeError(f"the decoder process could not start, it ended with status {status}")

@@ -79,8 +79,10 @@ def _register_tasks(
     @cache
     def build_steps() -> "JobSteps":
         # imported, and the connection made, in the process that analyses, after the fork
+        from worker.decoder_start import keep_spare
         from worker.steps import JobSteps
 
+        keep_spare()
         store = WorkStore(create_redis_client(queue, retries=_RESTART_RETRIES), queue)
         return JobSteps(store, media, settings, ring=lambda bell: ring(app, bell), is_draining=drain.is_set)
 

@@ -1,8 +1,9 @@
 """What the decoder's sandbox costs: `python -m tests.bench.decode VIDEO... --json OUT`.
 
 Every frame of each video is decoded to an RGB array twice, by PyAV in this process and by worker.decode through its
-child process and shared memory, with the same number of threads, in turns; the figures are medians of `--rounds`.
-`ratio` includes starting the child, `steady_ratio` begins with the first frame. Without VIDEO, two are made: a small
+child process and shared memory, with the same number of threads, in turns; the figures are medians of `--rounds`. As in
+a worker, one child waits ahead, and the next one is started beside the decoding. `ratio` is of whole videos,
+`steady_ratio` begins with the first frame. Without VIDEO, two are made: a small
 one and one of 1920 x 1080. `load_average` tells whether the machine was free.
 """
 
@@ -24,7 +25,11 @@ from numpy.typing import NDArray
 from model.hardware import describe_hardware
 from tests.videos import SMALL_GOP, face_scene, write_video
 from worker.decode import DecodeLimits, iter_frames
+from worker.decoder_start import drop_spare, keep_spare
 from worker.index import fallback_plan
+
+SPARE_SECONDS = 1.0
+"""What a child started ahead has to get ready; a worker starts it at least a segment's analysis ahead."""
 
 
 def iter_in_process(path: Path, *, threads: int) -> Iterator[NDArray[np.uint8]]:
@@ -55,7 +60,10 @@ def measure(path: Path, *, rounds: int, threads: int) -> dict[str, float | str]:
     """Compare both ways on one video."""
     plain, boxed = [], []
     for _ in range(rounds):
+        drop_spare()  # nothing starts beside the one that has no child
         plain.append(time_frames(iter_in_process(path, threads=threads)))
+        keep_spare()
+        time.sleep(SPARE_SECONDS)
         boxed.append(time_frames(iter_sandboxed(path, threads=threads)))
     count = plain[0][0]
     if {frames for frames, _, _ in plain + boxed} != {count}:
@@ -95,6 +103,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         paths = options.videos or make_videos(Path(folder))
         results = [measure(path, rounds=options.rounds, threads=options.threads) for path in paths]
+        drop_spare()
     report = {
         "command": " ".join(["python -m tests.bench.decode", *(Path(part).name for part in sys.argv[1:])]),
         "hardware": describe_hardware(torch.device("cpu")),
