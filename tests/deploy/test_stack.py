@@ -3,6 +3,7 @@
 Run by `make test-deploy`; not part of `make test`.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from app.redis_server import find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "emoclip-test"
-MAX_API_BYTES = 400_000_000
+MAX_API_BYTES = 700_000_000
 READY_SECONDS, JOB_SECONDS = 240, 300
 
 
@@ -136,13 +137,85 @@ def test_container_is_hardened(stack: Stack, service: str) -> None:
         assert not host["Privileged"]
         assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
         assert host["Memory"] > 0
+        assert host["MemorySwap"] == host["Memory"], "nothing in memory may reach a swap file"
         assert host["PidsLimit"] > 0
+        assert host["IpcMode"] == "private"
+        assert {"Name": "core", "Hard": 0, "Soft": 0} in host["Ulimits"]
+        assert set(host["Tmpfs"]) == {"/tmp"}
+        assert {"noexec", "nosuid", "nodev"} <= set(host["Tmpfs"]["/tmp"].split(","))
+        assert host["LogConfig"]["Config"]["max-size"]
+        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+
+
+@pytest.mark.parametrize(
+    ("service", "writable"),
+    [
+        ("redis", {"/var/lib/emoclip/redis", "/run/emoclip"}),
+        ("api", {"/var/lib/emoclip/media"}),
+        ("worker", {"/var/lib/emoclip/media"}),
+    ],
+)
+def test_container_can_write_to_its_own_volumes_alone(stack: Stack, service: str, writable: set[str]) -> None:
+    for container in stack.inspect(service):
+        mounts = container["Mounts"]
+        assert {mount["Type"] for mount in mounts} == {"volume"}, "no directory or socket of the host"
+        assert {mount["Destination"] for mount in mounts if mount["RW"]} == writable
+    script = "for file in /opt/x /etc/x /run/x /usr/x; do touch $file 2>/dev/null && echo $file; done; echo end"
+    assert stack.compose("exec", "-T", service, "sh", "-c", script).split() == ["end"]
+
+
+def test_processes_of_a_container_have_neither_root_nor_capabilities(stack: Stack) -> None:
+    for service in ("redis", "api", "worker"):
+        status = stack.compose("exec", "-T", service, "cat", "/proc/1/status")
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        assert fields["Uid"].split() == ["10001"] * 4
+        assert {int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert int(fields["NoNewPrivs"]) == 1
+        assert int(fields["Seccomp"]) == 2, "Docker's own filter of system calls holds"
 
 
 @pytest.mark.parametrize("service", ["redis", "worker"])
 def test_only_the_api_publishes_a_port(stack: Stack, service: str) -> None:
     for container in stack.inspect(service):
         assert not any(container["NetworkSettings"]["Ports"].values())
+
+
+def test_api_is_published_on_loopback_alone(stack: Stack) -> None:
+    (container,) = stack.inspect("api")
+    ports = container["NetworkSettings"]["Ports"]
+    assert [place["HostIp"] for places in ports.values() for place in places or ()] == ["127.0.0.1"]
+
+
+def test_api_that_others_could_reach_refuses_to_start_without_keys(stack: Stack) -> None:
+    (image,) = {container["Image"] for container in stack.inspect("api")}
+    command = ["docker", "run", "--rm", "--env", "EMOCLIP_PUBLISHED_HOST=0.0.0.0", image]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "emoclip keys create" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("service", ["redis", "worker"])
+def test_what_reads_strangers_files_has_no_way_out(stack: Stack, service: str) -> None:
+    for container in stack.inspect(service):
+        networks = list(container["NetworkSettings"]["Networks"])
+        internal = run(["docker", "network", "inspect", "--format", "{{.Internal}}", *networks]).split()
+        assert internal == ["true"]
+
+
+def test_redis_refuses_whoever_lacks_the_password(stack: Stack) -> None:
+    answer = stack.compose("exec", "-T", "redis", "redis-cli", "-h", "redis", "ping")
+    assert "NOAUTH" in answer
+
+
+def test_redis_password_is_a_file_of_its_user_alone(stack: Stack) -> None:
+    mode = stack.compose("exec", "-T", "redis", "stat", "-c", "%a %U", "/run/emoclip/redis_password")
+    assert mode.split() == ["600", "emoclip"]
+
+
+def test_worker_decodes_inside_landlock_where_the_kernel_has_it(stack: Stack) -> None:
+    has_landlock = int(ctypes.CDLL(None).syscall(444, None, 0, 1)) >= 4  # landlock_create_ruleset: version
+    logs = stack.compose("logs", "--no-color", "worker")
+    assert ("the decoder process is held by resource limits and whitelists, but" in logs) != has_landlock
 
 
 def test_redis_password_stands_in_no_environment(stack: Stack) -> None:
@@ -157,6 +230,22 @@ def test_api_image_is_small_and_has_no_torch(stack: Stack) -> None:
     assert int(run(["docker", "image", "inspect", "--format", "{{.Size}}", image])) < MAX_API_BYTES
     packages = stack.compose("exec", "-T", "api", "sh", "-c", "ls /opt/venv/lib/python*/site-packages").split()
     assert {"torch", "av", "cv2", "numpy"}.isdisjoint(packages)
+
+
+def test_api_image_has_what_the_api_imports_late(stack: Stack) -> None:
+    code = "import pyarrow.parquet, prometheus_client, importlib.resources as r; print(r.files('plotly').is_dir())"
+    assert stack.compose("exec", "-T", "api", "python", "-c", code).strip() == "True"
+
+
+def test_images_carry_no_secret(stack: Stack) -> None:
+    password = stack.compose("exec", "-T", "redis", "cat", "/run/emoclip/redis_password").strip()
+    for service in ("redis", "api", "worker"):
+        image = stack.inspect(service)[0]["Image"]
+        assert password not in run(["docker", "history", "--no-trunc", image])
+        empty = run(
+            ["docker", "run", "--rm", "--entrypoint", "find", image, "/run/emoclip", "/run/emoclip-keys", "-type", "f"]
+        )
+        assert empty == ""
 
 
 def test_gpu_override_reserves_a_device() -> None:
