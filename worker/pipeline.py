@@ -30,6 +30,7 @@ from worker.index import VideoIndex, fallback_plan, index_video
 from worker.predictor import Predictor
 from worker.provenance import describe_model
 from worker.rows import SegmentBuilder
+from worker.stage_clock import Stage, StageClock
 from worker.stages import iter_ahead, iter_mapped
 from worker.tracking import stitch
 
@@ -83,11 +84,12 @@ class Analyzer:
         *,
         on_progress: OnProgress | None = None,
         should_stop: ShouldStop | None = None,
+        clock: StageClock | None = None,
     ) -> SegmentRows:
         """Analyse one segment; the numbers in the rows are tracklets for `tracking.stitch`.
 
         `on_progress` is called with the number of frames done so far; `should_stop` is asked, in the calling thread,
-        once a window and four times a second while waiting for the decoder.
+        once a window and four times a second while waiting for the decoder; `clock` learns how long the stages worked.
 
         Raises:
             AnalysisError: the video cannot be analysed.
@@ -95,7 +97,8 @@ class Analyzer:
             JobCanceledError: `should_stop` said so.
         """
         builder = SegmentBuilder(plan.segment)
-        with closing(self.iter_windows(path, plan, options, limits, should_stop=should_stop)) as windows:
+        windows = self.iter_windows(path, plan, options, limits, should_stop=should_stop, clock=clock)
+        with closing(windows):
             for window, probabilities in windows:
                 builder.add(window, probabilities)
                 if on_progress is not None:
@@ -110,8 +113,10 @@ class Analyzer:
         limits: DecodeLimits,
         *,
         should_stop: ShouldStop | None = None,
+        clock: StageClock | None = None,
     ) -> Generator[tuple[Window, Probabilities], None, None]:
         """Yield a segment's windows with the probabilities of their clips, in order; nothing of them is kept."""
+        clock = clock or StageClock()
 
         def check() -> None:
             if should_stop is not None and should_stop():
@@ -119,10 +124,15 @@ class Analyzer:
 
         def decode(is_closed: Callable[[], bool]) -> Generator[list[Frame], None, None]:
             frames = iter_frames(path, plan, sample_fps=options.sample_fps, limits=limits, should_stop=is_closed)
-            return iter_frame_groups(frames)
+            return iter_frame_groups(clock.iter_measured(Stage.DECODE, frames))
 
         def detect(frames: Sequence[Frame]) -> list[FrameFaces]:
-            return self.detect(frames, options)
+            with clock.measure(Stage.DETECT):
+                return self.detect(frames, options)
+
+        def predict(windows: Sequence[Window]) -> list[tuple[Window, Probabilities]]:
+            with clock.measure(Stage.NETWORK):
+                return self.predict(windows)
 
         threads = self.threads
         with ExitStack() as stack:
@@ -137,7 +147,7 @@ class Analyzer:
             windows = map(create_window, iter_batches(chain.from_iterable(seen), CLIP_FRAMES))
             batches = iter_batches(windows, threads.windows_per_prediction)
             predicted = stack.enter_context(
-                closing(iter_mapped(self.predict, batches, executor=network, ahead=threads.network + 1))
+                closing(iter_mapped(predict, batches, executor=network, ahead=threads.network + 1))
             )
             check()
             for batch in predicted:

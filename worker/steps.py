@@ -21,6 +21,7 @@ from worker.media import MediaStore
 from worker.pipeline import Analyzer
 from worker.redis_client import StoreUnavailableError
 from worker.settings import WorkerSettings
+from worker.stage_clock import SegmentWork, StageClock
 from worker.summary import summarise
 from worker.tracking import stitch
 from worker.work_store import FINISH, Bell, Lease, Put, WorkStore
@@ -101,13 +102,13 @@ class JobSteps:
             if plan is None:
                 raise JobCanceledError("the job is gone")
             try:
-                rows = self._analyse(job_id, plan, job.record.options, keeper)
+                rows, work = self._analyse(job_id, plan, job.record.options, keeper)
             except IndexMismatchError as error:
                 logger.warning("job %s: one decoding pass instead of segments: %s", job_id, error)
                 assert job.video is not None, "put_plans writes it with the plans"
                 self._hand_over(lease, job.video, [fallback_plan()])
                 return
-            put = self._store.put_segment(lease, rows, model=self.load().version)
+            put = self._store.put_segment(lease, rows, model=self.load().version, work=work)
             logger.info("job %s: analysed segment %d, %d frames, %s", job_id, segment, len(rows.rows), put.name.lower())
         if put is Put.LAST:
             self._ring(Bell(job_id, FINISH))
@@ -140,15 +141,21 @@ class JobSteps:
                     job.progress.frames_done / rate,
                 )
 
-    def _analyse(self, job_id: str, plan: SegmentPlan, options: JobOptions, keeper: LeaseKeeper) -> SegmentRows:
-        return self.load().analyse_segment(
+    def _analyse(
+        self, job_id: str, plan: SegmentPlan, options: JobOptions, keeper: LeaseKeeper
+    ) -> tuple[SegmentRows, SegmentWork]:
+        analyzer = self.load()
+        clock = StageClock()
+        rows = analyzer.analyse_segment(
             self._find_upload(job_id),
             plan,
             options,
             self._limits,
             on_progress=keeper.report,
             should_stop=keeper.should_stop,
+            clock=clock,
         )
+        return rows, clock.read()
 
     def _hand_over(self, lease: Lease, video: VideoFacts, plans: list[SegmentPlan]) -> None:
         if self._store.put_plans(lease, video, plans):

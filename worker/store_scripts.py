@@ -225,7 +225,8 @@ return 1
 PUT = (
     _PRELUDE
     + """
--- ARGV: unit, token, rows of the segment, model, frames in it; answers 0 refused, 1 stored, 2 stored as the last
+-- ARGV: unit, token, rows of the segment, model, frames in it, then what is counted: field, amount, field, amount, ...
+-- answers 0 refused, 1 stored, 2 stored as the last
 local unit, frames = ARGV[5], tonumber(ARGV[9])
 if not holds(unit, ARGV[6]) then return 0 end
 redis.call('HSET', raw, unit, ARGV[7])
@@ -239,6 +240,7 @@ redis.call('HDEL', work, unit .. ':token', unit .. ':expires', unit .. ':attempt
 unschedule(unit)
 local last = redis.call('HINCRBY', job, 'segments_put', 1) == count('segments')
 if last then schedule('finish', now + bell_ms) end
+for i = 10, #ARGV, 2 do redis.call('HINCRBYFLOAT', metrics, ARGV[i], ARGV[i + 1]) end
 keep(unfinished_ttl)
 return last and 2 or 1
 """

@@ -24,7 +24,9 @@ from worker.contract import (
     TrackSummary,
     VideoFacts,
 )
+from worker.metrics_store import list_counts
 from worker.redis_client import translate_redis_errors
+from worker.stage_clock import SegmentWork
 from worker.store import BELLS_KEY, WORKERS_KEY, JobStore
 
 __all__ = ["ERASE", "FINISH", "INDEX", "Bell", "Lease", "Put", "Stitch", "WorkStore"]
@@ -116,9 +118,20 @@ class WorkStore(JobStore):
             blob: Any = self._redis.hget(f"emoclip:job:{lease.job_id}:plans", lease.unit)
         return unpack(SegmentPlan, blob) if blob else None
 
-    def put_segment(self, lease: Lease, rows: SegmentRows, *, model: ModelVersion) -> Put:
-        """Store the rows of a leased segment, with its own track numbers, and end the lease."""
-        return Put(self._run_leased(store_scripts.PUT, lease, pack(rows), model.model_dump_json(), len(rows.rows)))
+    def put_segment(
+        self, lease: Lease, rows: SegmentRows, *, model: ModelVersion, work: SegmentWork | None = None
+    ) -> Put:
+        """Store the rows of a leased segment, with its own track numbers, and end the lease.
+
+        Args:
+            lease: The lease of the segment.
+            rows: Its rows.
+            model: What made them.
+            work: What it took, for the service's metrics.
+        """
+        frames = len(rows.rows)
+        counts = list_counts(work, frames=frames) if work else []
+        return Put(self._run_leased(store_scripts.PUT, lease, pack(rows), model.model_dump_json(), frames, *counts))
 
     def advance_stitching(self, job_id: str, stitch: Stitch) -> bool:
         """Give final track numbers to all segments that follow on those that have them, and make their rows readable.
