@@ -15,8 +15,11 @@ from app.limits import KeyLimits, LimitBook, RequestLimitMiddleware
 from app.live import create_live
 from app.openapi import install_openapi
 from app.request_ids import RequestIdMiddleware
+from app.resumable import ResumableLimits, ResumableUploads
 from app.routes import cancellation, docs, events, jobs, page, results, service, timeline
+from app.routes import uploads as upload_routes
 from app.settings import ApiSettings
+from app.tus import TusMiddleware
 from app.uploads import UploadLimits, UploadSlots
 from worker.celery_app import create_celery, ring
 from worker.intake_store import IntakeStore
@@ -69,16 +72,26 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         ),
     )
     store = IntakeStore(redis_client, queue)
-    app.state.jobs = Jobs(
+    uploads = LocalMediaStore(queue.media_dir, keep_free_bytes=settings.min_free_bytes)
+    limits = UploadLimits(
+        max_bytes=settings.max_upload_bytes,
+        idle_seconds=settings.upload_idle_seconds,
+        total_seconds=settings.upload_total_seconds,
+    )
+    slots = UploadSlots(settings.max_uploads_at_once)
+
+    def ring_index(job_id: str) -> None:
+        ring(celery, Bell(job_id, INDEX))
+
+    app.state.jobs = Jobs(store, uploads, ring=ring_index, limits=limits, slots=slots, book=book)
+    app.state.resumable_uploads = ResumableUploads(
+        app.state.jobs,
         store,
-        LocalMediaStore(queue.media_dir, keep_free_bytes=settings.min_free_bytes),
-        ring=lambda job_id: ring(celery, Bell(job_id, INDEX)),
-        limits=UploadLimits(
-            max_bytes=settings.max_upload_bytes,
-            idle_seconds=settings.upload_idle_seconds,
-            total_seconds=settings.upload_total_seconds,
-        ),
-        slots=UploadSlots(settings.max_uploads_at_once),
+        uploads,
+        ring=ring_index,
+        limits=limits,
+        resumable=ResumableLimits(ttl_seconds=settings.resumable_ttl_seconds, most_open=settings.max_uploads_at_once),
+        slots=slots,
         book=book,
     )
     app.state.live = create_live(
@@ -86,7 +99,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         max_streams_at_once=settings.max_streams_at_once,
         heartbeat_seconds=settings.stream_heartbeat_seconds,
     )
-    for routes in (cancellation, events, jobs, results, service, docs, timeline, page):
+    for routes in (cancellation, events, jobs, results, service, docs, timeline, page, upload_routes):
         app.include_router(routes.router)
     install_error_handlers(app)
     install_openapi(app)
@@ -98,6 +111,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         keys=AcceptedKeys(settings.api_keys_file),
         metrics_without_key=settings.metrics_without_key,
     )
+    app.add_middleware(TusMiddleware)
     app.add_middleware(EarlyAnswerMiddleware)
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -6,10 +6,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.errors import Problem
-from app.schemas import FramesPage, Job
+from app.schemas import EndEvent, FramesPage, Job, ProgressEvent, ResetEvent, RowsEvent
 
 __all__ = ["install_openapi"]
 
+# what the framework cannot see: it stands inside of a stream
+_EVENT_DATA = (ProgressEvent, RowsEvent, ResetEvent, EndEvent)
 _DESCRIPTION = """
 Send a video, poll its job, read a row for every analysed frame: each face with its track number, its box and landmarks
 in pixels, and the probabilities of neutral, anger, disgust, fear, happiness, sadness and surprise.
@@ -32,13 +34,20 @@ def install_openapi(app: FastAPI) -> None:
 
 def _create_document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
-        title=app.title, version=app.version, summary=app.summary, description=_DESCRIPTION, routes=app.routes
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=_DESCRIPTION,
+        routes=app.routes,
+        webhooks=app.webhooks.routes,
     )
     components = document["components"]
     schemas = components["schemas"]
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(problem.pop("$defs"))
-    schemas["Problem"] = problem
+    for added in (Problem, *_EVENT_DATA):
+        schema = added.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+        for name, part in schema.pop("$defs", {}).items():
+            schemas.setdefault(name, part)
+        schemas[added.__name__] = schema
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

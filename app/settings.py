@@ -33,8 +33,15 @@ class ApiSettings(BaseSettings):
     """An upload that stands still for so long is given up."""
     upload_total_seconds: Positive = 3600.0
     """Longest time for one upload."""
+    resumable_ttl_seconds: Annotated[int, Field(ge=1)] = 24 * 3600
+    """How long an unfinished resumable upload waits for its next piece; then it is erased."""
     max_uploads_at_once: Annotated[int, Field(ge=1)] = 256
     """Videos that one API key may send at the same time; without keys, all clients together."""
+    max_streams_at_once: Annotated[int, Field(ge=1)] = 256
+    """Event streams and waiting requests that one API key may hold open in one process; without keys, all clients
+    together."""
+    stream_heartbeat_seconds: Positive = 15.0
+    """Longest silence of an event stream; then a comment is sent, so that proxies do not hang up."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 << 20
     """Room that must remain on the uploads' disk; a video that would not leave it is refused."""
     api_keys_file: Path | None = None

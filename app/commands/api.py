@@ -26,6 +26,7 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
     from app.logs import create_log_config
     from app.main import create_app
     from app.processes import sigterm_as_interrupt
+    from app.server import ApiServer
     from app.settings import ApiSettings
 
     settings = ApiSettings()
@@ -40,7 +41,7 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
         return ExitCode.NOTHING_DONE
     # uvicorn ends itself by the signal that stopped it; being stopped is no failure
     with contextlib.suppress(KeyboardInterrupt), sigterm_as_interrupt():
-        uvicorn.run(
+        config = uvicorn.Config(
             app,
             host=host,
             port=settings.port if options.port is None else options.port,
@@ -49,4 +50,8 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
             log_config=create_log_config(),
             timeout_graceful_shutdown=10,  # an upload may take an hour; what it left is cleaned up when it is cut off
         )
+        server = ApiServer(config, before_stop=app.state.live.watcher.stop)
+        server.run()
+        if not server.started:  # the reason stands in the log
+            return ExitCode.FAILED
     return ExitCode.DONE

@@ -11,9 +11,11 @@ import httpx
 import pytest
 import redis
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from app.main import create_app
+from app.server import ApiServer
 from app.settings import ApiSettings
 from worker.settings import QueueSettings
 from worker.work_store import WorkStore
@@ -75,8 +77,9 @@ def create_server(queue: QueueSettings) -> Iterator[CreateServer]:
 def run_server(app: ASGIApp, *, root_path: str = "", graceful_seconds: int = 5) -> Iterator[str]:
     """Serve an application from a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(app, root_path=root_path, log_level="critical", timeout_graceful_shutdown=graceful_seconds)
+        server = ApiServer(
+            uvicorn.Config(app, root_path=root_path, log_level="critical", timeout_graceful_shutdown=graceful_seconds),
+            before_stop=app.state.live.watcher.stop if isinstance(app, FastAPI) else lambda: None,
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -16,6 +16,7 @@ OPERATIONS = {
     ("get", "/v1/jobs/{job_id}"),
     ("delete", "/v1/jobs/{job_id}"),
     ("post", "/v1/jobs/{job_id}/cancel"),
+    ("get", "/v1/jobs/{job_id}/events"),
     ("get", "/v1/jobs/{job_id}/frames"),
     ("get", "/v1/jobs/{job_id}/result"),
     ("get", "/healthz"),
