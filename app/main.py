@@ -13,10 +13,11 @@ from app.errors import install_error_handlers
 from app.jobs import Jobs
 from app.limits import KeyLimits, LimitBook, RequestLimitMiddleware
 from app.live import create_live
+from app.metrics import HttpMetricsMiddleware, Metrics
 from app.openapi import install_openapi
 from app.request_ids import RequestIdMiddleware
 from app.resumable import ResumableLimits, ResumableUploads
-from app.routes import cancellation, docs, events, jobs, page, results, service, timeline
+from app.routes import cancellation, docs, events, jobs, metrics, page, results, service, timeline
 from app.routes import uploads as upload_routes
 from app.settings import ApiSettings
 from app.tus import TusMiddleware
@@ -24,6 +25,7 @@ from app.uploads import UploadLimits, UploadSlots
 from worker.celery_app import create_celery, ring
 from worker.intake_store import IntakeStore
 from worker.media import LocalMediaStore
+from worker.metrics_store import MetricsStore
 from worker.redis_client import create_redis_client
 from worker.settings import QueueSettings
 from worker.work_store import INDEX, Bell
@@ -99,8 +101,9 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         max_streams_at_once=settings.max_streams_at_once,
         heartbeat_seconds=settings.stream_heartbeat_seconds,
     )
-    for routes in (cancellation, events, jobs, results, service, docs, timeline, page, upload_routes):
+    for routes in (cancellation, events, jobs, results, service, docs, timeline, page, upload_routes, metrics):
         app.include_router(routes.router)
+    app.state.metrics = Metrics(MetricsStore(redis_client, queue), count_uploads=slots.count)
     install_error_handlers(app)
     install_openapi(app)
     # the last one added sees a request first
@@ -114,4 +117,5 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
     app.add_middleware(TusMiddleware)
     app.add_middleware(EarlyAnswerMiddleware)
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(HttpMetricsMiddleware, metrics=app.state.metrics)
     return app

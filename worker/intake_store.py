@@ -37,6 +37,7 @@ class UploadRecord(Contract):
     length_bytes: int
     options: JobOptions = JobOptions()
     file_name: str = ""
+    callback_url: str | None = None
     metadata: str = ""
     """The client's own text, which it may ask for."""
 

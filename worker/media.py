@@ -58,6 +58,9 @@ class ResumedUpload(PendingUpload, Protocol):
             The offset; less where not so much is there.
         """
 
+    def close(self) -> None:
+        """Let go of the upload and keep what was written."""
+
 
 class MediaStore(Protocol):
     """Keeps one file per job."""
