@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.digests import CHECKSUM_ALGORITHMS
-from app.errors import TUS_VERSION, InvalidHeaderError, TusVersionError, create_problem_response
+from app.errors import TUS_VERSION, InvalidHeaderError, TusVersionError
 from app.file_names import MAX_FILE_NAME
 from app.schemas import CreateParameters
 from worker.intake_store import UploadSnapshot
@@ -25,6 +25,7 @@ __all__ = [
     "PIECE_MEDIA_TYPE",
     "UPLOADS_PATH",
     "TusMiddleware",
+    "check_version",
     "create_option_headers",
     "create_upload_headers",
     "read_metadata",
@@ -41,7 +42,7 @@ _FILE_NAME_KEYS = ("filename", "name", "file_name")
 
 
 class TusMiddleware:
-    """On the paths of resumable uploads: the version in both directions, and methods that a proxy holds back."""
+    """On the paths of resumable uploads: our version in every answer, and methods that a proxy holds back."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,8 +52,7 @@ class TusMiddleware:
         if scope["type"] != "http" or not _is_upload_path(scope):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        override = headers.get("x-http-method-override")
+        override = Headers(scope=scope).get("x-http-method-override")
         if override:
             scope = {**scope, "method": override.upper()}
 
@@ -63,11 +63,17 @@ class TusMiddleware:
                 answer["Cache-Control"] = "no-store"
             await send(message)
 
-        if scope["method"] != "OPTIONS" and headers.get(_VERSION_FIELD) != TUS_VERSION:
-            error = TusVersionError(f"Send the header {_VERSION_FIELD}: {TUS_VERSION}, the version of tus spoken here.")
-            await create_problem_response(Request(scope), error)(scope, receive, send_with_version)
-            return
         await self._app(scope, receive, send_with_version)
+
+
+def check_version(request: Request) -> None:
+    """Refuse a client that does not say that it speaks our version; asking which one it is needs none.
+
+    Raises:
+        TusVersionError: It does not.
+    """
+    if request.method != "OPTIONS" and request.headers.get(_VERSION_FIELD) != TUS_VERSION:
+        raise TusVersionError(f"Send the header {_VERSION_FIELD}: {TUS_VERSION}, the version of tus spoken here.")
 
 
 def read_size(headers: Headers, field: str) -> int:

@@ -12,6 +12,7 @@ from app.routes.common import DIGEST_HELP, OwnerDependency, document_header, doc
 from app.tus import (
     PIECE_MEDIA_TYPE,
     UPLOADS_PATH,
+    check_version,
     create_option_headers,
     create_upload_headers,
     read_metadata,
@@ -22,7 +23,7 @@ from worker.store import StoreUnavailableError
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["resumable uploads"])
+router = APIRouter(tags=["resumable uploads"], dependencies=[Depends(check_version)])
 
 
 def _get_uploads(request: Request) -> ResumableUploads:
