@@ -64,4 +64,4 @@ test-deploy: setup ## build the images, run the stack, send the sample through i
 	$(BIN)/python -m pytest tests/deploy --timeout 900 -o timeout_func_only=true
 
 clean: ## remove what runs and tools leave behind, the environment included
-	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -5,7 +5,6 @@ The files of ../shared/data/media are optional and skipped by name; what follows
 
 import csv
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -141,52 +140,3 @@ def test_a_file_that_points_elsewhere_is_refused(text: str, name: str, tmp_path:
         analyse(path)
     with pytest.raises(TimeoutError):
         listener.accept()
-
-
-# damage
-
-SEEDS = range(20_201, 20_207)
-
-
-def mutate(content: bytes, rng: random.Random) -> bytes:
-    """Flip bytes, cut, double or blank a stretch: what broken uploads and curious people do."""
-    damaged = bytearray(content)
-    begin = rng.randrange(len(damaged))
-    end = min(len(damaged), begin + rng.choice([1, 16, 256, 4096]))
-    match rng.choice(["flip", "cut", "double", "blank", "truncate"]):
-        case "flip":
-            for place in range(begin, end):
-                damaged[place] ^= rng.choice([0, 0, 0, 1, 128, 255])
-        case "cut":
-            del damaged[begin:end]
-        case "double":
-            damaged[begin:begin] = damaged[begin:end]
-        case "blank":
-            damaged[begin:end] = bytes(end - begin)
-        case "truncate":
-            del damaged[begin:]
-    return bytes(damaged)
-
-
-@pytest.fixture(scope="module", params=["video.mp4", "video.mkv", "video.ts", "video.avi", "video.webm"])
-def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("intact") / request.param
-    if path.suffix == ".webm":
-        return videos.write_video(path, 24, codec="libvpx-vp9", options={"g": "12", "cpu-used": "8"})
-    return videos.write_constant_rate(path, 24)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_damaged_video_gives_the_reference_decoders_frames_or_an_error(
-    seed: int, intact: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / intact.name
-    path.write_bytes(mutate(intact.read_bytes(), random.Random(seed)))
-
-    try:
-        frames = analyse(path)
-    except errors.AnalysisError:
-        return
-
-    assert [frame.number for frame in frames] == list(range(len(frames)))
-    assert len(frames) == videos.count_decodable_frames(path)
