@@ -4,7 +4,7 @@ Hatched spans hold no face of the track; dotted lines mark frames where all trac
 Draws with matplotlib's object interface: no global figure, no display.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,22 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from app.palette import EMOTION_COLORS
 from app.timeline import create_timeline
-from model.labels import EMOTIONS, Emotion
+from model.labels import EMOTIONS
 from worker.contract import FrameRow
 
-__all__ = ["EMOTION_COLORS", "plot_timeline"]
-
-EMOTION_COLORS: Mapping[Emotion, str] = {
-    # Okabe and Ito's palette, told apart with every common colour vision deficiency
-    Emotion.NEUTRAL: "#BBBBBB",
-    Emotion.ANGER: "#D55E00",
-    Emotion.DISGUST: "#009E73",
-    Emotion.FEAR: "#CC79A7",
-    Emotion.HAPPINESS: "#F0E442",
-    Emotion.SADNESS: "#0072B2",
-    Emotion.SURPRISE: "#56B4E9",
-}
+__all__ = ["plot_timeline"]
 
 _MAX_TRACKS = 8
 _WIDTH_INCHES, _TRACK_INCHES, _FRAME_INCHES = 11.0, 1.15, 1.5

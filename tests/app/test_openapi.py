@@ -23,6 +23,7 @@ OPERATIONS = {
     ("post", "/v1/jobs/{job_id}/cancel"),
     ("get", "/v1/jobs/{job_id}/events"),
     ("get", "/v1/jobs/{job_id}/frames"),
+    ("get", "/v1/jobs/{job_id}/timeline"),
     ("get", "/v1/jobs/{job_id}/result"),
     ("get", "/healthz"),
     ("get", "/readyz"),

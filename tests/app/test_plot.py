@@ -8,7 +8,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from app.plot import EMOTION_COLORS, plot_timeline
+from app.palette import EMOTION_COLORS
+from app.plot import plot_timeline
 from model.labels import Emotion
 from tests.app.rows import create_face, create_rows
 from worker.contract import FaceRow
