@@ -5,9 +5,13 @@ rare classes too seldom for a mean of F1 scores. Both are fitted on validation d
 stored in the checkpoint, applied when serving. Free of torch.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from model.errors import ConfigError
+from model.labels import EMOTIONS
 from model.metrics import ACCURACY_WEIGHT, MACRO_F1_WEIGHT
 
 TEMPERATURE_RANGE = (0.05, 20.0)
@@ -47,20 +51,28 @@ OFFSET_RESAMPLES = 20
 FOLDS = 5
 
 
-def fit_offsets(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+def fit_offsets(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], *, given: Mapping[int, float]
+) -> NDArray[np.float64]:
     """Return the seven offsets to logits that maximise S, the mean over bootstrap resamples: few stills decide little.
 
     One class after the other, a few times over. Offsets apply before any temperature: they are in units of the logits.
+
+    Args:
+        logits: (N, 7).
+        labels: (N,) integers in 0..6.
+        given: Offsets by label that are not fitted.
     """
     resamples = np.random.default_rng(0).integers(0, len(labels), (OFFSET_RESAMPLES, len(labels)))
-    offsets = np.zeros(logits.shape[1])
+    offsets = add_shift(np.zeros(logits.shape[1]), given)
+    fitted = [label for label in range(len(offsets)) if label not in given]
 
     def score(candidate: NDArray[np.float64]) -> float:
         chosen = (logits + candidate).argmax(axis=1)
         return float(np.mean([_s(labels[r], chosen[r], logits.shape[1]) for r in resamples]))
 
     for _ in range(OFFSET_PASSES):
-        for label in range(len(offsets)):
+        for label in fitted:
             candidates = []
             for step in OFFSET_STEPS:
                 candidate = offsets.copy()
@@ -71,14 +83,42 @@ def fit_offsets(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> ND
     return offsets
 
 
-def cross_validated_s(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+def cross_validated_s(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], *, given: Mapping[int, float]
+) -> float:
     """Return S of offsets that were fitted on four fifths of the stills and applied to the fifth: the honest gain."""
     folds = np.random.default_rng(1).integers(0, FOLDS, len(labels))
     chosen = np.empty(len(labels), np.int64)
     for fold in range(FOLDS):
-        offsets = fit_offsets(logits[folds != fold], labels[folds != fold])
+        offsets = fit_offsets(logits[folds != fold], labels[folds != fold], given=given)
         chosen[folds == fold] = (logits[folds == fold] + offsets).argmax(axis=1)
     return _s(labels, chosen, logits.shape[1])
+
+
+def parse_shift(options: Sequence[str]) -> dict[int, float]:
+    """Read `happiness=1.5` and the like into offsets by label.
+
+    Raises:
+        ConfigError: A name is no class, or a number none.
+    """
+    names = [emotion.value for emotion in EMOTIONS]
+    shift = {}
+    for option in options:
+        name, _, number = option.partition("=")
+        try:
+            shift[names.index(name)] = float(number)
+        except ValueError as error:
+            expected = f"one of {', '.join(names)}, `=` and a number"
+            raise ConfigError(f"--shift: expected {expected}, got {option!r}") from error
+    return shift
+
+
+def add_shift(logits: NDArray[np.floating], shift: Mapping[int, float]) -> NDArray[np.float64]:
+    """Return logits (..., 7) with the offsets of some labels added."""
+    shifted = logits.astype(np.float64)
+    for label, offset in shift.items():
+        shifted[..., label] += offset
+    return shifted
 
 
 def _s(labels: NDArray[np.integer], chosen: NDArray[np.integer], classes: int) -> float:

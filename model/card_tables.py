@@ -63,10 +63,11 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     fitted, rounding = training["fitted"], training["rounding"]
     before, after = rounding["before"], rounding["after"]
     offsets = ", ".join(f"{name} {value:+.2f}" for name, value in fitted["offsets"].items())
+    given = f"; given, not fitted: {', '.join(fitted['given'])}" if fitted.get("given") else ""
     return [
         *lines,
         "",
-        f"Offsets of the logits ({offsets}) took S from {fitted['s_without_offsets']:.4f} to {before['s']:.4f}; "
+        f"Offsets of the logits ({offsets}{given}) took S from {fitted['s_without_offsets']:.4f} to {before['s']:.4f}; "
         f"fitted on four fifths and applied to the other fifth in turn, to {fitted['s_cross_validated']:.4f}.",
         "",
         f"Rounding to {rounding['storage']} took S from {before['s']:.4f} to {after['s']:.4f} and accuracy from "

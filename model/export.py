@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
-from model.calibrate import cross_validated_s, fit_offsets, fit_temperature, softmax
+from model.calibrate import cross_validated_s, fit_offsets, fit_temperature, parse_shift, softmax
 from model.checkpoint import create_network, load_checkpoint, save_checkpoint
 from model.datasets import Layout, Split, Still, read_stills
 from model.errors import ModelError
@@ -34,6 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--stills", type=Path, required=True, metavar="DIR", help="validation crops")
     parser.add_argument("--layout", type=Layout, choices=list(Layout), default=Layout.VOTES)
+    parser.add_argument(
+        "--shift",
+        action="append",
+        default=[],
+        metavar="EMOTION=LOGITS",
+        help="an offset that is given instead of fitted",
+    )
     parser.add_argument("--storage", choices=("fp16", "int8"), default="fp16")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     arguments = parser.parse_args(argv)
@@ -45,16 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         loading = Loading(device=choose_device(arguments.device), batch_clips=64)
         network = create_network(checkpoint)
         predictions = predict_stills(network, transform, stills, loading=loading)
-        offsets = fit_offsets(predictions.logits, predictions.labels)
+        given = parse_shift(arguments.shift)
+        offsets = fit_offsets(predictions.logits, predictions.labels, given=given)
         add_offsets(network, offsets)
         logits = predictions.logits + offsets
         temperature = fit_temperature(logits, predictions.labels)
         fitted = {
             "offsets": {emotion.value: round(float(o), 2) for emotion, o in zip(EMOTIONS, offsets, strict=True)},
+            "given": [EMOTIONS[label].value for label in sorted(given)],
             "s_without_offsets": round(
                 compute_metrics(predictions.labels, softmax(predictions.logits), bootstrap=0).s, 5
             ),
-            "s_cross_validated": round(cross_validated_s(predictions.logits, predictions.labels), 5),
+            "s_cross_validated": round(cross_validated_s(predictions.logits, predictions.labels, given=given), 5),
         }
 
         def save(rounding: dict[str, Any]) -> None:  # Any: JSON

@@ -9,17 +9,16 @@ sees plain stills, its student disturbed ones. A shift is added to the teacher's
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from model.calibrate import softmax
+from model.calibrate import add_shift, parse_shift, softmax
 from model.checkpoint import create_network, load_checkpoint
 from model.datasets import Still
-from model.errors import ConfigError, DatasetError, ModelError
+from model.errors import DatasetError, ModelError
 from model.hardware import choose_device
 from model.image_tree import ImageTree, is_image
 from model.inference import Loading, predict_stills
@@ -56,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def label_stills(teacher: Path, root: Path, *, shift: Sequence[float], loading: Loading, console: Console) -> int:
+def label_stills(teacher: Path, root: Path, *, shift: Mapping[int, float], loading: Loading, console: Console) -> int:
     """Write the teacher's shares of the seven classes for every still under `root`; returns how many.
 
     Raises:
@@ -77,32 +76,13 @@ def label_stills(teacher: Path, root: Path, *, shift: Sequence[float], loading: 
             loading=loading,
             on_progress=lambda n: progress.advance(task, n),
         )
-    shares = softmax(predictions.logits + np.asarray(shift), temperature=checkpoint.temperature)
+    shares = softmax(add_shift(predictions.logits, shift), temperature=checkpoint.temperature)
     with (root / PSEUDO_LABELS_FILE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", *(f"share_{emotion}" for emotion in EMOTIONS)])
         for name, row in zip(predictions.names, shares, strict=True):
             writer.writerow([name, *(f"{share:.5f}" for share in row)])
     return len(stills)
-
-
-def parse_shift(options: Sequence[str]) -> list[float]:
-    """Read `happiness=1.5` and the like into seven logits.
-
-    Raises:
-        ConfigError: A name is no class, or a number none.
-    """
-    names = [emotion.value for emotion in EMOTIONS]
-    shift = [0.0] * len(names)
-    for option in options:
-        name, _, number = option.partition("=")
-        try:
-            shift[names.index(name)] = float(number)
-        except ValueError as error:
-            raise ConfigError(
-                f"--shift: expected one of {', '.join(names)}, `=` and a number, got {option!r}"
-            ) from error
-    return shift
 
 
 if __name__ == "__main__":

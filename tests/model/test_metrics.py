@@ -132,15 +132,24 @@ def test_fit_temperature_recovers_the_temperature_that_made_the_labels() -> None
     assert expected_calibration_error(labels, softmax(logits, temperature=fitted)) < 0.02
 
 
+def test_fit_offsets_leaves_what_is_given() -> None:
+    rng = np.random.default_rng(0)
+
+    offsets = fit_offsets(rng.normal(size=(50, 7)), rng.integers(0, 7, 50), given={0: 0.25, 4: 0.0})
+
+    assert offsets[[0, 4]].tolist() == [0.25, 0.0]
+    assert offsets.any()
+
+
 def test_fit_offsets_undoes_a_bias_against_a_class() -> None:
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 7, 700)
     fair = rng.normal(0, 1, (700, 7)) + 2.5 * np.eye(7)[labels]
     biased = fair - 0.8 * np.eye(7)[2]
 
-    offsets = fit_offsets(biased, labels)
+    offsets = fit_offsets(biased, labels, given={})
 
     assert offsets[2] - np.delete(offsets, 2).mean() == pytest.approx(0.8, abs=0.35)  # noise of 100 items a class
     before, after = (compute_metrics(labels, softmax(logits), bootstrap=0).s for logits in (biased, biased + offsets))
     assert after > before + 0.01
-    assert cross_validated_s(biased, labels) <= after
+    assert cross_validated_s(biased, labels, given={}) <= after
