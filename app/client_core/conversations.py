@@ -1,5 +1,6 @@
 """What is said to the service for each thing that a client can do, free of I/O: generators of app.client_core.steps."""
 
+import math
 import time
 import uuid
 from http import HTTPStatus
@@ -119,8 +120,17 @@ class Conversations:
             WaitTimeoutError: That takes longer than the caller has time.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        pause = 0.0
+        server_waits = True
         while True:
-            answer = yield from self._exchange(Call("GET", _path(job_id)))
+            # a server that waits itself (RFC 7240) answers the moment the job ends
+            held = math.floor(pause) if server_waits else 0
+            if pause > held:
+                yield Pause(pause - held)
+            prefer = {"Prefer": f"wait={held}"} if held else {}
+            answer = yield from self._exchange(Call("GET", _path(job_id), headers=prefer))
+            if held:
+                server_waits = "preference-applied" in answer.headers
             job = _read(answer, Job)
             _tell(on_progress, job)
             if job.state.is_terminal:
@@ -131,7 +141,6 @@ class Conversations:
                 if left <= 0:
                     raise WaitTimeoutError(f"The job is still {job.state.value} after {timeout_seconds:g} s.")
                 pause = min(pause, left)
-            yield Pause(pause)
 
     def rows_page(self, job_id: str, *, start: int, limit: int, smoothing_seconds: float) -> Steps[FramesPage]:
         """Fetch a page of rows; of a running job, wait until there are some."""

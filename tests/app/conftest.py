@@ -74,9 +74,9 @@ def create_server(queue: QueueSettings) -> Iterator[CreateServer]:
 
 
 @contextlib.contextmanager
-def run_server(app: ASGIApp, *, root_path: str = "", graceful_seconds: int = 5) -> Iterator[str]:
+def run_server(app: ASGIApp, *, root_path: str = "", graceful_seconds: int = 5, port: int = 0) -> Iterator[str]:
     """Serve an application from a thread of this process."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         server = ApiServer(
             uvicorn.Config(app, root_path=root_path, log_level="critical", timeout_graceful_shutdown=graceful_seconds),
             before_stop=app.state.live.watcher.stop if isinstance(app, FastAPI) else lambda: None,
