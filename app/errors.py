@@ -18,6 +18,7 @@
     ├── EmptyUploadError         422 empty_upload
     ├── MissingVideoError        422 missing_video
     ├── InvalidParameterError    422 invalid_parameter
+    ├── RefusedPurposeError      422 refused_purpose
     ├── JobNotFoundError         404 job_not_found
     ├── NotAcceptableError       406 not_acceptable
     ├── ResultNotReadyError      409 result_not_ready
@@ -48,6 +49,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.request_ids import REQUEST_ID_HEADER, get_request_id
+from worker.purposes import REFUSED_PURPOSE
 from worker.store import StoreFullError, StoreUnavailableError
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "ProblemCode",
     "QueueUnavailableError",
     "RateLimitedError",
+    "RefusedPurposeError",
     "ResultNotReadyError",
     "StorageFullError",
     "TooManyJobsError",
@@ -119,6 +122,7 @@ class ProblemCode(StrEnum):
     EMPTY_UPLOAD = "empty_upload"
     MISSING_VIDEO = "missing_video"
     INVALID_PARAMETER = "invalid_parameter"
+    REFUSED_PURPOSE = "refused_purpose"
     JOB_NOT_FOUND = "job_not_found"
     NOT_ACCEPTABLE = "not_acceptable"
     RESULT_NOT_READY = "result_not_ready"
@@ -302,6 +306,13 @@ class InvalidParameterError(ApiError):
     code = ProblemCode.INVALID_PARAMETER
 
 
+class RefusedPurposeError(ApiError):
+    """The video is to be analysed for what the law forbids."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = ProblemCode.REFUSED_PURPOSE
+
+
 class JobNotFoundError(ApiError):
     """There is no such job, or it belongs to somebody else: the answer does not tell which."""
 
@@ -417,6 +428,9 @@ def _answer_api_error(request: Request, error: Exception) -> Response:
 
 def _answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    for entry in error.errors():
+        if entry["type"] == REFUSED_PURPOSE:
+            return create_problem_response(request, RefusedPurposeError(entry["msg"]))
     errors = [
         ParameterError(parameter=".".join(str(part) for part in entry["loc"][1:]), message=entry["msg"])
         for entry in error.errors()

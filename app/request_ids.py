@@ -8,12 +8,14 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.route_names import describe_path
+
 __all__ = ["REQUEST_ID_HEADER", "RequestIdMiddleware", "get_request_id"]
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-ID"
-_PROBES = ("/healthz", "/readyz")
+_PROBES = ("/healthz", "/readyz", "/metrics")
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -46,10 +48,8 @@ class RequestIdMiddleware:
         finally:
             level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
             milliseconds = (time.monotonic() - started) * 1000
-            # %r: a path is whatever the client sent, line breaks included
-            logger.log(
-                level, "%s %r %d, %.0f ms, request %s", scope["method"], scope["path"], status, milliseconds, request_id
-            )
+            path = describe_path(scope)
+            logger.log(level, "%s %s %d, %.0f ms, request %s", scope["method"], path, status, milliseconds, request_id)
 
 
 def get_request_id(scope: Scope) -> str:

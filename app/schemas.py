@@ -9,7 +9,19 @@ from app.exports.captions import DEFAULT_HYSTERESIS, DEFAULT_MIN_SPAN_SECONDS
 from app.exports.formats import ExportFormat
 from app.exports.head import Summary
 from app.file_names import MAX_FILE_NAME, clean_file_name
-from worker.contract import Emotion, FrameRow, JobFailure, JobOptions, JobProgress, JobState, ModelVersion, VideoFacts
+from app.webhook_target import MAX_URL, clean_webhook_url
+from worker.contract import (
+    Emotion,
+    FrameRow,
+    JobFailure,
+    JobOptions,
+    JobProgress,
+    JobState,
+    ModelVersion,
+    VideoFacts,
+    WebhookAttempt,
+    WebhookState,
+)
 
 __all__ = [
     "CreateParameters",
@@ -19,6 +31,7 @@ __all__ = [
     "FramesParameters",
     "Health",
     "Job",
+    "JobEvent",
     "JobLinks",
     "JobPage",
     "ListParameters",
@@ -31,6 +44,7 @@ __all__ = [
     "TimelineTrack",
     "RowsEvent",
     "Upload",
+    "Webhook",
 ]
 
 _JOB_ID = "0193f2c41b7a4e0c8d5bb1b2a4f07e66"
@@ -66,7 +80,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
     "started_at": "2026-11-23T18:30:00.310Z",
     "finished_at": "2026-11-23T18:30:12.842Z",
     "expires_at": "2026-11-24T18:30:12.842Z",
-    "options": {"sample_fps": None, "max_faces": None, "min_face_pixels": None},
+    "options": {"sample_fps": None, "max_faces": None, "min_face_pixels": None, "purpose": "research"},
     "upload": {"file_name": "talk.mp4", "size_bytes": 1048576, "sha256": "9f86d081884c7d659a2feaa0c55ad015" * 2},
     "progress": {"frames_done": 250, "frames_total": 250, "frames_per_second": 19.9, "eta_seconds": 0.0},
     "rows_ready": 250,
@@ -103,6 +117,12 @@ _JOB_EXAMPLE: dict[str, Any] = {
     },
     "error": None,
     "summary": {"tracks": [_TRACK_EXAMPLE]},
+    "webhook": {
+        "url": "https://example.com",
+        "state": "delivered",
+        "attempts": [{"at": "2026-11-23T18:30:13.112Z", "status": 204, "error": None, "seconds": 0.083}],
+        "next_attempt_at": None,
+    },
     "links": {
         "self": f"/v1/jobs/{_JOB_ID}",
         "frames": f"/v1/jobs/{_JOB_ID}/frames",
@@ -162,6 +182,16 @@ class JobLinks(_Answer):
     """Set once the job succeeded."""
 
 
+class Webhook(_Answer):
+    """The announcement of a job's end."""
+
+    url: str
+    """Where it goes; path and query are not shown, as they may hold secrets."""
+    state: WebhookState
+    attempts: list[WebhookAttempt]
+    next_attempt_at: datetime | None
+
+
 class Job(_Answer):
     """One video on its way to its rows: `queued -> processing -> succeeded | failed | canceled`."""
 
@@ -187,7 +217,19 @@ class Job(_Answer):
     """Why the job failed: a code for programs and a sentence for people."""
     summary: Summary | None
     """Per track, once the job succeeded; not in lists."""
+    webhook: Webhook | None = None
+    """Where the job's end is announced, and what became of it; null without a `callback_url`."""
     links: JobLinks
+
+
+class JobEvent(_Answer):
+    """Body of a webhook (Standard Webhooks 1.0)."""
+
+    type: Literal["job.succeeded", "job.failed", "job.canceled"]
+    timestamp: datetime
+    """When the job ended."""
+    data: Job
+    """The job as it ended. `webhook` is null, and so is the summary of a video with thousands of tracks."""
 
 
 class JobPage(_Answer):
@@ -272,6 +314,8 @@ class CreateParameters(JobOptions):
 
     file_name: Annotated[str, Field(max_length=MAX_FILE_NAME), AfterValidator(clean_file_name)] | None = None
     """Name to show for the video; a form's own file name by default."""
+    callback_url: Annotated[str, Field(max_length=MAX_URL), AfterValidator(clean_webhook_url)] | None = None
+    """https URL to which the job's end is sent, signed after Standard Webhooks 1.0; refused where webhooks are off."""
 
 
 class ListParameters(_Parameters):

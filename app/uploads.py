@@ -73,6 +73,10 @@ class UploadSlots:
         self._most = most
         self._taken: Counter[str] = Counter()
 
+    def count(self) -> int:
+        """Return how many videos are being received now."""
+        return self._taken.total()
+
     @contextmanager
     def take(self, owner: str) -> Iterator[None]:
         """Count a video while it is received.

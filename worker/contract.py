@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.labels import CLIP_FRAMES, EMOTIONS, Emotion
+from worker.purposes import AcceptedPurpose
 
 __all__ = [
     "CLIP_FRAMES",
@@ -43,7 +44,8 @@ Point = tuple[float, float]
 class Contract(BaseModel):
     """Base of all messages: immutable, and an unknown field is an error rather than silently lost."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # no input in errors: it may hold a file's name, and errors are logged
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class JobState(StrEnum):
@@ -92,6 +94,9 @@ class JobOptions(Contract):
     """Keep the so many largest faces of a frame; None keeps all."""
     min_face_pixels: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Ignore faces whose box is narrower or lower than so many pixels of the displayed frame."""
+    purpose: AcceptedPurpose | None = None
+    """What the video is analysed for. It changes nothing and is shown with the job; `workplace` and `education` are
+    refused, as Regulation (EU) 2024/1689, Article 5(1)(f), demands."""
 
 
 class VideoFacts(Contract):

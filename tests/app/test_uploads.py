@@ -3,11 +3,11 @@
 import contextlib
 import hashlib
 import http.client
-import os
 import resource
 import socket
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,51 +17,21 @@ import redis
 from app.main import create_app
 from app.redis_server import run_redis_server
 from tests.app.conftest import CreateServer, run_server
+from tests.app.uploading import (
+    VIDEO,
+    assert_accepted,
+    assert_refused,
+    is_untouched,
+    iter_pieces,
+    wait_until,
+)
 from worker.celery_app import INDEX_JOB
 from worker.settings import QueueSettings
-
-VIDEO = os.urandom(3_000_000)  # the API looks at none of it
-SHA256 = hashlib.sha256(VIDEO).hexdigest()
-Post = Callable[..., httpx.Response]
 
 
 @pytest.fixture
 def jobs_url(url: str) -> str:
     return url + "/v1/jobs"
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
-def iter_pieces(video: bytes = VIDEO, size: int = 100_000) -> Iterator[bytes]:
-    for start in range(0, len(video), size):
-        yield video[start : start + size]
-
-
-def is_untouched(queue: QueueSettings, client: redis.Redis) -> bool:
-    files = list(queue.media_dir.iterdir()) if queue.media_dir.exists() else []
-    return not files and not client.keys("emoclip:job*")
-
-
-def assert_accepted(response: httpx.Response, queue: QueueSettings) -> None:
-    job = response.json()
-    assert response.status_code == 202, job
-    assert job["state"] == "queued"
-    assert (job["upload"]["size_bytes"], job["upload"]["sha256"]) == (len(VIDEO), SHA256)
-    assert response.headers["location"] == job["links"]["self"] == f"/v1/jobs/{job['id']}"
-    assert int(response.headers["retry-after"]) >= 1
-    assert (queue.media_dir / job["id"] / "source").read_bytes() == VIDEO
-
-
-def assert_refused(response: httpx.Response, status: int, code: str) -> None:
-    problem = response.json()
-    assert (response.status_code, problem["code"]) == (status, code), problem
-    assert response.headers["content-type"] == "application/problem+json"
-    assert problem["detail"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
@@ -111,10 +81,31 @@ def test_accepted_job_rings_its_doorbell(jobs_url: str, queue: QueueSettings, re
 def test_options_are_query_parameters(jobs_url: str) -> None:
     response = httpx.post(jobs_url, params={"sample_fps": 5, "max_faces": 2, "min_face_pixels": 40}, content=VIDEO)
 
-    assert response.json()["options"] == {"sample_fps": 5.0, "max_faces": 2, "min_face_pixels": 40}
+    assert response.json()["options"] == {
+        "sample_fps": 5.0,
+        "max_faces": 2,
+        "min_face_pixels": 40,
+        "purpose": None,
+    }
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a\0b", "x" * 1000, "<script>", "..", "ü\n.mp4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "../../etc/passwd",
+            "/etc/passwd",
+            "..",
+            ".",
+            "con:",
+            "a\0b",
+            "x" * 1000,
+            "<script>",
+            "'; DROP TABLE jobs; --",
+        ),
+        *("ü\n.mp4", "a\r\nSet-Cookie: x=1", "talk\u202egpj.mp4", "\ufeff", "\ud83d\ude00.mp4", "%2e%2e%2f", "${HOME}"),
+    ],
+)
 def test_hostile_file_name_reaches_neither_disk_nor_headers(jobs_url: str, queue: QueueSettings, name: str) -> None:
     response = httpx.post(jobs_url, files={"video": (name, VIDEO)})
 
@@ -275,9 +266,16 @@ def test_upload_that_drips_is_given_up(
     assert is_untouched(queue, redis_client)
 
 
-def test_client_that_goes_away_leaves_nothing(jobs_url: str, queue: QueueSettings, redis_client: redis.Redis) -> None:
+@pytest.mark.parametrize("resets", [False, True], ids=["it closes", "it resets"])
+@pytest.mark.parametrize("length", [b"Content-Length: 4000000", b"Transfer-Encoding: chunked"])
+def test_client_that_goes_away_leaves_nothing(
+    jobs_url: str, queue: QueueSettings, redis_client: redis.Redis, length: bytes, resets: bool
+) -> None:
+    body = VIDEO if length.startswith(b"Content") else b"2DC6C0\r\n" + VIDEO + b"\r\n"
     with socket.create_connection(("127.0.0.1", int(jobs_url.split(":")[2].split("/")[0])), timeout=10) as connection:
-        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + VIDEO)
+        if resets:  # nothing left to send, nothing read: closing sends RST
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n" + body)
         wait_until(lambda: any(queue.media_dir.glob("*/*")))
 
     wait_until(lambda: is_untouched(queue, redis_client))
