@@ -1,5 +1,6 @@
 """The API process: builds the ASGI application from settings. Run: `emoclip api`."""
 
+import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,15 +20,21 @@ from app.request_ids import RequestIdMiddleware
 from app.resumable import ResumableLimits, ResumableUploads
 from app.routes import cancellation, docs, events, jobs, metrics, page, results, service, timeline
 from app.routes import uploads as upload_routes
+from app.routes.common import show_job
 from app.settings import ApiSettings
 from app.tus import TusMiddleware
 from app.uploads import UploadLimits, UploadSlots
+from app.webhook_sender import WebhookSender, read_webhook_secrets
+from app.webhook_target import TargetRules
+from app.webhooks import Callbacks, WebhookDeliverer, WebhookSchedule
 from worker.celery_app import create_celery, ring
 from worker.intake_store import IntakeStore
 from worker.media import LocalMediaStore
 from worker.metrics_store import MetricsStore
 from worker.redis_client import create_redis_client
 from worker.settings import QueueSettings
+from worker.store import JobStore
+from worker.webhook_store import WebhookStore
 from worker.work_store import INDEX, Bell
 
 __all__ = ["create_app"]
@@ -51,7 +58,11 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        delivering = asyncio.create_task(deliverer.run(), name="webhooks") if deliverer else None
         yield
+        if delivering:
+            delivering.cancel()
+            await asyncio.wait([delivering])
         celery.close()
         redis_client.close()
 
@@ -96,6 +107,9 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         slots=slots,
         book=book,
     )
+    rules = TargetRules(allow_http=settings.webhook_allow_http, allowed_networks=settings.webhook_allowed_networks)
+    deliverer = _create_deliverer(settings, WebhookStore(redis_client), store, rules)
+    app.state.callbacks = Callbacks(rules if deliverer else None)
     app.state.live = create_live(
         store,
         max_streams_at_once=settings.max_streams_at_once,
@@ -119,3 +133,25 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(HttpMetricsMiddleware, metrics=app.state.metrics)
     return app
+
+
+def _create_deliverer(
+    settings: ApiSettings, store: WebhookStore, jobs: JobStore, rules: TargetRules
+) -> WebhookDeliverer | None:
+    if settings.webhook_secret_file is None:
+        return None
+    sender = WebhookSender(
+        read_webhook_secrets(settings.webhook_secret_file),
+        rules,
+        timeout_seconds=settings.webhook_timeout_seconds,
+        user_agent=f"emoclip/{importlib.metadata.version('emoclip')}",
+    )
+    return WebhookDeliverer(
+        store,
+        jobs,
+        sender,
+        show=lambda snapshot: show_job(snapshot, own=f"/v1/jobs/{snapshot.record.job_id}"),
+        schedule=WebhookSchedule(settings.webhook_retry_seconds),
+        # the delivery, and what is done before and after it in Redis
+        lease_seconds=settings.webhook_timeout_seconds + 30,
+    )

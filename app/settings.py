@@ -1,5 +1,6 @@
 """Settings of the API process, from the environment, prefix EMOCLIP_; worker.settings has those shared with workers."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,28 @@ class ApiSettings(BaseSettings):
     together."""
     stream_heartbeat_seconds: Positive = 15.0
     """Longest silence of an event stream; then a comment is sent, so that proxies do not hang up."""
+    webhook_secret_file: Path | None = None
+    """File of secrets that sign webhooks, a line each: `whsec_` and 24 to 64 random bytes in base64. Empty: no
+    webhooks."""
+    webhook_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """Longest time for one delivery, all of it."""
+    webhook_retry_seconds: Annotated[list[Positive], Field(max_length=20)] = [
+        5.0,
+        300.0,
+        1800.0,
+        7200.0,
+        18_000.0,
+        36_000.0,
+        50_400.0,
+        72_000.0,
+        86_400.0,
+    ]
+    """Pauses after each failed delivery, as a JSON list; up to a fifth is added by chance. A job whose results have
+    expired is not announced any more."""
+    webhook_allow_http: bool = False
+    """Accept webhooks that travel unencrypted."""
+    webhook_allowed_networks: list[IPv4Network | IPv6Network] = []
+    """Networks that webhooks may go to although their addresses are not public, as a JSON list: `["10.1.0.0/16"]`."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 << 20
     """Room that must remain on the uploads' disk; a video that would not leave it is refused."""
     api_keys_file: Path | None = None

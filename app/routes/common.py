@@ -9,7 +9,9 @@ from app.auth import get_owner
 from app.exports.head import Summary
 from app.jobs import Jobs, JobWish
 from app.live import Live
-from app.schemas import CreateParameters, Job, JobLinks, Upload
+from app.schemas import CreateParameters, Job, JobLinks, Upload, Webhook
+from app.webhook_target import parse_webhook_url
+from app.webhooks import Callbacks
 from worker.contract import JobOptions, JobSnapshot
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "NO_JOB",
     "PROBLEM_CONTENT",
     "RETRY_AFTER",
+    "CallbacksDependency",
     "JobsDependency",
     "LiveDependency",
     "OwnerDependency",
@@ -26,6 +29,7 @@ __all__ = [
     "document_header",
     "document_problems",
     "get_job_path",
+    "show_job",
     "to_job",
     "to_wish",
 ]
@@ -41,6 +45,12 @@ def _get_live(request: Request) -> Live:
     return live
 
 
+def _get_callbacks(request: Request) -> Callbacks:
+    callbacks: Callbacks = request.app.state.callbacks
+    return callbacks
+
+
+CallbacksDependency = Annotated[Callbacks, Depends(_get_callbacks)]
 JobsDependency = Annotated[Jobs, Depends(_get_jobs)]
 LiveDependency = Annotated[Live, Depends(_get_live)]
 OwnerDependency = Annotated[str, Depends(get_owner)]
@@ -84,8 +94,12 @@ def get_job_path(request: Request, job_id: str) -> str:
 
 def to_job(request: Request, snapshot: JobSnapshot) -> Job:
     """Return what the API says of a job."""
+    return show_job(snapshot, own=get_job_path(request, snapshot.record.job_id))
+
+
+def show_job(snapshot: JobSnapshot, *, own: str) -> Job:
+    """Return the same, given the path at which clients find the job."""
     record = snapshot.record
-    own = get_job_path(request, record.job_id)
     return Job(
         id=record.job_id,
         state=snapshot.state,
@@ -101,6 +115,14 @@ def to_job(request: Request, snapshot: JobSnapshot) -> Job:
         model=snapshot.model,
         error=snapshot.failure,
         summary=Summary(tracks=list(snapshot.summary)) if snapshot.summary is not None else None,
+        webhook=Webhook(
+            url=parse_webhook_url(record.callback_url).origin,
+            state=snapshot.webhook.state,
+            attempts=list(snapshot.webhook.attempts),
+            next_attempt_at=snapshot.webhook.next_attempt_at,
+        )
+        if snapshot.webhook is not None and record.callback_url is not None
+        else None,
         links=JobLinks(
             self=own,
             frames=f"{own}/frames",
@@ -116,6 +138,7 @@ def to_wish(parameters: CreateParameters, *, owner: str) -> JobWish:
         owner=owner,
         options=JobOptions.model_validate(parameters.model_dump(include=set(JobOptions.model_fields))),
         file_name=parameters.file_name,
+        callback_url=parameters.callback_url,
     )
 
 

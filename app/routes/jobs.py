@@ -15,6 +15,7 @@ from app.routes.common import (
     JOB_HEADERS,
     NO_JOB,
     RETRY_AFTER,
+    CallbacksDependency,
     JobsDependency,
     LiveDependency,
     OwnerDependency,
@@ -93,6 +94,7 @@ async def create_job(
     request: Request,
     response: Response,
     jobs: JobsDependency,
+    callbacks: CallbacksDependency,
     owner: OwnerDependency,
     parameters: Annotated[CreateParameters, Query()],
 ) -> Job:
@@ -100,6 +102,7 @@ async def create_job(
 
     The SHA-256 of what arrived is the job's `upload.sha256`.
     """
+    await callbacks.check(parameters.callback_url)
     accepted = await jobs.accept(request, to_wish(parameters, owner=owner))
     if not accepted.is_new:
         response.status_code = 200

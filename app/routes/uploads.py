@@ -8,7 +8,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.errors import CHECKSUM_MISMATCH_STATUS, UnsupportedUploadError, UploadNotFoundError
 from app.resumable import ResumableUploads
-from app.routes.common import DIGEST_HELP, OwnerDependency, document_header, document_problems, to_wish
+from app.routes.common import (
+    DIGEST_HELP,
+    CallbacksDependency,
+    OwnerDependency,
+    document_header,
+    document_problems,
+    to_wish,
+)
 from app.tus import (
     PIECE_MEDIA_TYPE,
     UPLOADS_PATH,
@@ -124,13 +131,16 @@ async def get_upload_options(uploads: UploadsDependency, owner: OwnerDependency)
         ),
     },
 )
-async def create_upload(request: Request, uploads: UploadsDependency, owner: OwnerDependency) -> Response:
+async def create_upload(
+    request: Request, uploads: UploadsDependency, callbacks: CallbacksDependency, owner: OwnerDependency
+) -> Response:
     """Make an upload. Its id is that of the job to be; a first piece may come along."""
     length_bytes = read_size(request.headers, "upload-length")
     metadata, parameters = read_metadata(request.headers)
     has_piece = "content-type" in request.headers or request.headers.get("content-length", "0") != "0"
     if has_piece:
         _check_piece_type(request)
+    await callbacks.check(parameters.callback_url)
     wish = to_wish(parameters, owner=owner)
     upload = await to_thread.run_sync(lambda: uploads.open(wish, length_bytes=length_bytes, metadata=metadata))
     upload_id = upload.record.upload_id
