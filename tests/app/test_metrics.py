@@ -142,7 +142,7 @@ def test_requests_are_counted_by_route_and_never_by_path(create_server: CreateSe
     url = create_server()
     for path in ("/v1/jobs/" + "0" * 32, "/v1/jobs/" + "1" * 32, "/v1/jobs/Anna.mp4", "/Anna", "/healthz"):
         httpx.get(url + path)
-    httpx.request("BREW", url + "/v1/jobs")
+    httpx.request("PROPFIND", url + "/v1/jobs")
 
     page = httpx.get(url + "/metrics").text
     figures = parse(page)

@@ -27,6 +27,7 @@ OPERATIONS = {
     ("get", "/v1/jobs/{job_id}/result"),
     ("get", "/healthz"),
     ("get", "/readyz"),
+    ("get", "/metrics"),
 }
 
 
