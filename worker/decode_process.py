@@ -171,9 +171,11 @@ class DecoderProcess:
         if status == -signal.SIGXCPU:
             return _too_slow()
         logger.warning("the decoder process ended with status %s", status)
-        return errors.DecoderCrashedError(
+        crash = errors.DecoderCrashedError(
             "The decoder broke down on this video. Convert it, for example to H.264 in MP4, and send that."
         )
+        crash.was_killed = status == -signal.SIGKILL
+        return crash
 
 
 def open_video(path: Path) -> int:

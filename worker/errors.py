@@ -73,6 +73,8 @@ class DecoderCrashedError(AnalysisError):
     """The decoding process died."""
 
     code = ErrorCode.DECODER_CRASHED
+    was_killed = False
+    """By SIGKILL, which comes from outside, such as a kernel short of memory: worth another start."""
 
 
 class UploadMissingError(AnalysisError):

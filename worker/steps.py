@@ -14,7 +14,14 @@ from pathlib import Path
 
 from worker.assembly import create_analyzer, create_limits
 from worker.contract import ErrorCode, JobFailure, JobOptions, JobSnapshot, SegmentPlan, SegmentRows, VideoFacts
-from worker.errors import AnalysisError, IndexMismatchError, JobCanceledError, UndecodableError, UploadMissingError
+from worker.errors import (
+    AnalysisError,
+    DecoderCrashedError,
+    IndexMismatchError,
+    JobCanceledError,
+    UndecodableError,
+    UploadMissingError,
+)
 from worker.index import fallback_plan, index_video, plan_segments
 from worker.lease_keeper import LeaseKeeper
 from worker.media import MediaStore
@@ -188,7 +195,10 @@ class JobSteps:
             with keeper:
                 yield keeper
         except AnalysisError as error:
-            self._fail(lease, error.to_failure())
+            if isinstance(error, DecoderCrashedError) and error.was_killed:
+                self._give_back(lease, counted=True)
+            else:
+                self._fail(lease, error.to_failure())
         except JobCanceledError:
             if keeper.is_lost:
                 logger.info("job %s: %s dropped, it is not ours any more", lease.job_id, lease.unit)

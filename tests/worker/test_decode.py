@@ -222,11 +222,15 @@ def test_the_process_knows_neither_path_nor_environment(plain: Path, monkeypatch
     assert b"EMOCLIP" not in environment
 
 
-def test_a_killed_process_is_a_crash(running: Generator[Frame, None, None]) -> None:
-    os.kill(decoder_pids()[0], signal.SIGKILL)
+@pytest.mark.parametrize(("death", "was_killed"), [(signal.SIGSEGV, False), (signal.SIGKILL, True)])
+def test_a_dead_process_has_crashed_or_was_killed(
+    running: Generator[Frame, None, None], death: signal.Signals, was_killed: bool
+) -> None:
+    os.kill(decoder_pids()[0], death)
 
-    with pytest.raises(errors.DecoderCrashedError):
+    with pytest.raises(errors.DecoderCrashedError) as raised:
         list(running)
+    assert raised.value.was_killed is was_killed
 
 
 def test_a_stopped_process_is_a_timeout(plain: Path) -> None:
