@@ -1,14 +1,15 @@
-// The chart: a stripe for every face over the stacked estimates of the chosen one, a playhead, and a pointer's numbers.
+// The chart: all faces as stripes over the stacked estimates of the chosen one, a playhead, and a pointer's numbers.
 // plotly draws; what moves with the video or the mouse lies over it as plain elements, so that nothing is drawn anew.
 
 import { create, createSwatch, show } from "./dom.js";
 import { formatShare, formatTime } from "./format.js";
-import { CHART_LIBRARY, EMOTIONS } from "./palette.js";
-import { leader, meansIn } from "./timeline.js";
+import { createStripes, packLanes } from "./lanes.js";
+import { CHART_LIBRARY, CHART_STYLES, EMOTIONS } from "./palette.js";
+import { meansIn } from "./timeline.js";
 
-const MARGIN = { l: 62, r: 12, t: 6, b: 30 };
-const MAX_STRIPES = 10;
-const STRIPE_PIXELS = 20;
+const MARGIN = { l: 52, r: 12, t: 6, b: 30 };
+const MOST_LANES = 8;
+const LANE_PIXELS = 22;
 const STACK_PIXELS = 190;
 const GAP_PIXELS = 12;
 const MAX_CUTS = 200;
@@ -17,6 +18,9 @@ let library = null;
 
 // Load plotly; begun early, so that it is there when the rows are.
 export function loadChartLibrary() {
+  // plotly brings styles for maps as inline code, which the policy forbids and no chart here needs: an element with
+  // their id makes it believe that they are there
+  for (const id of CHART_STYLES) if (!document.getElementById(id)) document.head.append(create("meta", { id }));
   library ??= new Promise((resolve, reject) => {
     const script = create("script", { src: `page/${CHART_LIBRARY}`, async: true });
     script.onload = () => resolve(window.Plotly);
@@ -34,7 +38,7 @@ export class Chart {
   constructor({ frame, chart, surface, playhead, pointer, tip }, { onSeek, onPreview, onChoose }) {
     Object.assign(this, { frame, chart, surface, playhead, pointer, tip, onSeek, onPreview, onChoose });
     this.timeline = null;
-    this.stripes = [];
+    this.lanes = [];
     this.seconds = 0;
     surface.addEventListener("pointermove", (event) => this.#point(event));
     surface.addEventListener("pointerleave", () => this.#leave());
@@ -55,18 +59,20 @@ export class Chart {
     this.track = track;
     const plotly = await loadChartLibrary();
     if (timeline !== this.timeline || (track !== this.track && !isNewer)) return;
-    this.stripes = chooseStripes(timeline, this.track);
-    const stripesPixels = Math.max(this.stripes.length, 1) * STRIPE_PIXELS;
-    this.stripesEnd = MARGIN.t + stripesPixels;
-    const height = MARGIN.t + stripesPixels + GAP_PIXELS + STACK_PIXELS + MARGIN.b;
+    this.lanes = packLanes(timeline, MOST_LANES, this.track);
+    const lanesPixels = Math.max(this.lanes.length, 1) * LANE_PIXELS;
+    this.lanesEnd = MARGIN.t + lanesPixels;
+    const height = MARGIN.t + lanesPixels + GAP_PIXELS + STACK_PIXELS + MARGIN.b;
     this.frame.style.height = `${height}px`;
     this.width = this.frame.clientWidth;
     const plot = height - MARGIN.t - MARGIN.b;
     const colors = readColors(this.frame);
-    const data = [
-      createStripes(timeline, this.stripes),
-      ...createStack(timeline, timeline.byNumber.get(this.track), colors),
-    ];
+    const stripes = createStripes(timeline, this.lanes, {
+      chosen: this.track,
+      pixelsPerSecond: this.#surfaceWidth / timeline.endSeconds,
+      color: colors.text,
+    });
+    const data = [...stripes.traces, ...createStack(timeline, timeline.byNumber.get(this.track), colors)];
     const ticks = createTicks(timeline.endSeconds, this.width);
     const layout = {
       width: this.width,
@@ -95,14 +101,21 @@ export class Chart {
         zeroline: false,
       },
       yaxis2: {
-        domain: [1 - stripesPixels / plot, 1],
-        range: [Math.max(this.stripes.length, 1) - 0.5, -0.5],
-        tickvals: this.stripes.map((_, index) => index),
-        ticktext: this.stripes.map((number) => (number === this.track ? `<b>Face ${number}</b>` : `Face ${number}`)),
+        domain: [1 - lanesPixels / plot, 1],
+        range: [Math.max(this.lanes.length, 1) - 0.5, -0.5],
+        tickvals: [(Math.max(this.lanes.length, 1) - 1) / 2],
+        ticktext: ["faces"],
         showgrid: false,
         zeroline: false,
       },
-      shapes: [...createEmptySpans(timeline, colors), ...createCuts(timeline, colors), ...createUnknown(timeline, colors)],
+      barmode: "overlay",
+      annotations: stripes.numbers,
+      shapes: [
+        ...createEmptySpans(timeline, colors),
+        ...createCuts(timeline, colors),
+        ...createUnknown(timeline, colors),
+        ...stripes.frames,
+      ],
     };
     await plotly.react(this.chart, data, layout, { staticPlot: true, responsive: false });
     this.surface.style.left = `${MARGIN.l}px`;
@@ -134,10 +147,14 @@ export class Chart {
     return share * this.timeline.endSeconds;
   }
 
-  #stripeAt(event) {
+  // The face whose stripe is under the pointer, null where there is none.
+  #faceAt(event) {
     const y = event.clientY - this.surface.getBoundingClientRect().top;
-    if (y < MARGIN.t || y >= this.stripesEnd) return null;
-    return this.stripes[Math.floor((y - MARGIN.t) / STRIPE_PIXELS)] ?? null;
+    if (y < MARGIN.t || y >= this.lanesEnd) return null;
+    const lane = this.lanes[Math.floor((y - MARGIN.t) / LANE_PIXELS)] ?? [];
+    const span = this.timeline.spanAt(this.#secondsAt(event));
+    const isThere = (track) => span >= track.first_span && span < track.first_span + track.seen.length;
+    return lane.find(isThere)?.track ?? null;
   }
 
   #point(event) {
@@ -145,16 +162,18 @@ export class Chart {
     const seconds = this.#secondsAt(event);
     if (event.buttons & 1) this.onSeek(seconds);
     else if (event.pointerType === "mouse") this.onPreview(seconds);
-    const number = this.#stripeAt(event) ?? this.track;
+    const number = this.#faceAt(event) ?? this.track;
     this.#showTip(seconds, number);
   }
 
   #press(event) {
     if (!this.timeline || event.button > 0) return;
     this.surface.setPointerCapture(event.pointerId);
-    const number = this.#stripeAt(event);
-    if (number !== null) this.onChoose(number);
-    this.onSeek(this.#secondsAt(event));
+    const seconds = this.#secondsAt(event);
+    const isAbsent = this.timeline.meansAt(this.track, seconds) === null;
+    const number = this.#faceAt(event) ?? (isAbsent ? this.timeline.tracksAt(seconds)[0]?.track : undefined);
+    if (number !== undefined) this.onChoose(number);
+    this.onSeek(seconds);
   }
 
   #leave() {
@@ -184,41 +203,6 @@ export class Chart {
   #resize() {
     if (this.timeline && this.frame.clientWidth && this.frame.clientWidth !== this.width) this.draw();
   }
-}
-
-// The faces seen longest, and the chosen one, in the order of their numbers.
-function chooseStripes(timeline, chosen) {
-  const numbers = timeline.tracks.slice(0, MAX_STRIPES).map((track) => track.track);
-  if (chosen !== undefined && timeline.byNumber.has(chosen) && !numbers.includes(chosen)) numbers[numbers.length - 1] = chosen;
-  return numbers.sort((a, b) => a - b);
-}
-
-function createStripes(timeline, numbers) {
-  const { spans } = timeline.data;
-  const order = new Map(EMOTIONS.map(({ name }, index) => [name, index]));
-  const z = (numbers.length ? numbers : [null]).map((number) => {
-    const track = timeline.byNumber.get(number);
-    return Array.from({ length: spans }, (_, span) => {
-      const means = track ? meansIn(track, span) : null;
-      return means ? order.get(leader(means)) : null;
-    });
-  });
-  return {
-    type: "heatmap",
-    z,
-    x: Array.from({ length: spans + 1 }, (_, span) => timeline.spanStart(span)),
-    y: z.map((_, index) => index),
-    yaxis: "y2",
-    ygap: 5,
-    zmin: -0.5,
-    zmax: EMOTIONS.length - 0.5,
-    colorscale: EMOTIONS.flatMap(({ color }, index) => [
-      [index / EMOTIONS.length, color],
-      [(index + 1) / EMOTIONS.length, color],
-    ]),
-    showscale: false,
-    hoverinfo: "skip",
-  };
 }
 
 // Seven stacked steps, and an eighth, hatched, where the face is not in the picture.

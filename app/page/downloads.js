@@ -10,6 +10,7 @@ const KNOWN = {
   parquet: ["Parquet", "for pandas, DuckDB and friends"],
   vtt: ["WebVTT", "captions: the leading expressions"],
   srt: ["SRT", "the same as subtitles"],
+  provenance: ["Provenance", "which weights and versions made it"],
 };
 const RESULT_PATH = "/v1/jobs/{job_id}/result";
 

@@ -45,7 +45,7 @@ export class Faces {
     const words = [...shares]
       .sort((a, b) => b.share - a.share)
       .slice(0, 3)
-      .map(({ name, share }) => `${name} ${formatShare(share)}`)
+      .map(({ name, share }) => `${name}\u00a0${formatShare(share)}`)
       .join(", ");
     const span = `${formatTime(summary.start_seconds)} – ${formatTime(summary.end_seconds)}`;
     return create(

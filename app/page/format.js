@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Numbers as people read them; a number stays on one line with its unit.
 
 export function formatTime(seconds, { decimals = 0 } = {}) {
   const whole = Math.max(0, seconds);
@@ -13,21 +13,21 @@ export function formatTime(seconds, { decimals = 0 } = {}) {
 // A span of time in words, as in "about 3 min".
 export function formatDuration(seconds) {
   if (seconds < 1) return "a moment";
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 90) return `${Math.round(seconds)}\u00a0s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)}\u00a0min`;
+  return `${(seconds / 3600).toFixed(1)}\u00a0h`;
 }
 
 export function formatBytes(bytes) {
   if (bytes < 1e3) return `${bytes} bytes`;
-  if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
-  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)} MB`;
-  return `${(bytes / 1e9).toFixed(2)} GB`;
+  if (bytes < 1e6) return `${Math.round(bytes / 1e3)}\u00a0kB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
+  return `${(bytes / 1e9).toFixed(2)}\u00a0GB`;
 }
 
 export function formatShare(share) {
   const percent = share * 100;
-  return percent > 0 && percent < 1 ? "< 1 %" : `${Math.round(percent)} %`;
+  return percent > 0 && percent < 1 ? "<\u00a01\u00a0%" : `${Math.round(percent)}\u00a0%`;
 }
 
 export function formatCount(count) {

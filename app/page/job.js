@@ -50,7 +50,10 @@ export class JobView {
         onChoose: (number) => this.#choose(number),
       },
     );
-    this.now = new Now({ face: byId("now-face"), bars: byId("now-bars") });
+    this.now = new Now(
+      { face: byId("now-face"), bars: byId("now-bars"), othersPart: byId("others-part"), others: byId("others") },
+      { onChoose: (number) => this.#choose(number) },
+    );
     this.faces = new Faces(byId("faces"), { onChoose: (number) => this.#choose(number) });
     this.downloads = new Downloads(
       { card: byId("downloads-card"), list: byId("downloads") },
@@ -259,6 +262,7 @@ export class JobView {
     const title = this.track === undefined ? "No face." : `Face ${this.track}`;
     const absent = seconds < this.timeline.knownSeconds ? "not in the picture" : "not analysed yet";
     this.now.show(this.track === undefined || probabilities ? title : `${title}: ${absent}`, probabilities);
+    this.now.showOthers(found?.row.faces.filter(({ track }) => track !== this.track) ?? []);
     const leading = probabilities && EMOTIONS.reduce((a, b) => (probabilities[b.name] > probabilities[a.name] ? b : a)).name;
     this.chart.moveTo(seconds, probabilities ? `${title} ${leading} ${formatShare(probabilities[leading])}` : title);
     const end = formatTime(this.timeline.endSeconds, { decimals: 1 });

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import importlib.metadata
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' data:",  # the chart draws one of its parts as a picture
+        "img-src 'self'",
         "media-src blob:",  # the viewer's own file
         "connect-src 'self'",
         "base-uri 'none'",
@@ -80,7 +81,7 @@ def get_chart_library(request: Request, version: str) -> Response:
 
 @router.get("/page/palette.js")
 def get_palette(request: Request) -> Response:
-    """Return the expressions in their order, their colours, and where the chart library is."""
+    """Return the expressions in their order, their colours, and what the page must know of the chart library."""
     return _answer(request, _create_palette(), cache_control=_ASK_AGAIN)
 
 
@@ -130,10 +131,17 @@ def _create_palette() -> _File:
         "// The seven expressions in the order of the network's outputs, and their colours (from app/palette.py).",
         f"export const EMOTIONS = {json.dumps(emotions)};",
         f'export const CHART_LIBRARY = "plotly-{_chart_library_version()}.js";',
+        f"export const CHART_STYLES = {json.dumps(_find_inline_styles())};",
         "",
     ]
     body = "\n".join(lines).encode()
     return _File(body, _MEDIA_TYPES[".js"], _create_etag(body))
+
+
+def _find_inline_styles() -> list[str]:
+    """Return the ids under which the chart library looks for styles before it adds them as inline code."""
+    found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', _read_chart_library().body)
+    return sorted({name.decode() for name in found})
 
 
 def _chart_library_version() -> str:
