@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.schemas import Job
 
-__all__ = ["OnProgress", "Progress"]
+__all__ = ["UPLOADING", "OnProgress", "Progress"]
 
 UPLOADING = "uploading"
 
