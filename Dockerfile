@@ -24,7 +24,7 @@ USER emoclip
 ENTRYPOINT ["sh", "-euc", "umask 077; file=/run/emoclip/redis_password; \
     [ -s $file ] || python -c 'import secrets; print(secrets.token_urlsafe(32))' > $file; \
     printf '%s\\n' 'protected-mode yes' 'dir /var/lib/emoclip/redis' 'save \"\"' 'appendonly yes' \
-        'maxmemory-policy noeviction' \"requirepass $(cat $file)\" > /tmp/redis.conf; \
+        'maxmemory-policy noeviction' 'slowlog-log-slower-than -1' \"requirepass $(cat $file)\" > /tmp/redis.conf; \
     exec redis-server /tmp/redis.conf \"$@\"", "redis"]
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["sh", "-euc", \
     "REDISCLI_AUTH=$(cat /run/emoclip/redis_password) redis-cli ping | grep -q PONG"]

@@ -87,7 +87,10 @@ class RedisServer:
             "dir .",
             'save ""',
             f"appendonly {'yes' if self.append_only else 'no'}",
+            # what was written before a kill of the process is with the kernel; only a power cut takes the last second
+            "appendfsync everysec",
             "maxmemory-policy noeviction",
+            "slowlog-log-slower-than -1",  # it would keep arguments of commands, such as names of files
         ]
         process = start_process(
             [str(find_redis_server()), "-"],  # configured on standard input: all users see a command line

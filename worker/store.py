@@ -17,6 +17,7 @@ every Redis key of the service, apart from those of Celery:
                                 its end, in milliseconds (app.limits)
     emoclip:queued, :processing sorted sets: the jobs in this state by the time at which they came to it
     emoclip:metrics             hash: what workers and scripts count (worker.metrics_store)
+    emoclip:forgotten           what the append-only file was rewritten for (worker.forgetting)
     emoclip:limits:*            what is left of an owner's limits (app.limits)
     emoclip:bells               sorted set: <unit>|<job id> by the time at which the sweeper has to look after it
     emoclip:webhooks            sorted set: job id by the time at which its webhook is due

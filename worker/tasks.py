@@ -19,6 +19,7 @@ from celery import Celery, signals
 
 from worker.celery_app import ANALYZE_SEGMENT, FINISH_JOB, INDEX_JOB, SWEEP, create_celery, ring
 from worker.drain import DrainFlag
+from worker.forgetting import Forgetting
 from worker.media import LocalMediaStore
 from worker.redis_client import StoreUnavailableError, create_redis_client
 from worker.safe_decoder import UnsafeDecoderError, require_safe_decoder
@@ -136,7 +137,8 @@ def _register_upkeep(app: Celery, queue: QueueSettings, media: LocalMediaStore, 
         store = WorkStore(create_redis_client(queue), queue)
         sweeper = _create_sweeper(app, queue, media)
         worker = f"{socket.gethostname()}-{os.getpid()}"
-        running.append(Upkeep(store, queue, worker=worker, sweep=sweeper.sweep))
+        forgetting = Forgetting(create_redis_client(queue))
+        running.append(Upkeep(store, queue, worker=worker, sweep=sweeper.sweep, forget=forgetting.forget))
         running[0].start()
 
     def stop(**_: object) -> None:

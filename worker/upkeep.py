@@ -1,4 +1,4 @@
-"""Upkeep: the thread in every worker that gives signs of life and looks for steps that nobody takes.
+"""Upkeep: the thread in every worker that gives signs of life, looks for steps that nobody takes, and forgets.
 
 In a thread of the worker's main process, so that there is no further process (such as Celery's beat) whose death would
 stop it, and no task, however long, that it would have to wait for.
@@ -19,14 +19,23 @@ logger = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """Beats and sweeps until it is stopped."""
+    """Beats, sweeps and forgets until it is stopped."""
 
-    def __init__(self, store: WorkStore, settings: QueueSettings, *, worker: str, sweep: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: WorkStore,
+        settings: QueueSettings,
+        *,
+        worker: str,
+        sweep: Callable[[], None],
+        forget: Callable[[], None],
+    ) -> None:
         self._store = store
         self._worker = worker
         self._duties = [
             _Duty(lambda: store.beat(worker), every_seconds=settings.heartbeat_seconds),
             _Duty(sweep, every_seconds=settings.sweep_seconds),
+            _Duty(forget, every_seconds=settings.forget_seconds),
         ]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
