@@ -8,6 +8,7 @@ one deadline, however slowly a receiver trickles.
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import ssl
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpcore
 
 from app.webhook_target import TargetError, TargetRules, WebhookUrl
@@ -117,17 +119,15 @@ class WebhookSender:
         except TargetError as error:
             return Answer(error=str(error))
         except httpcore.ConnectError as error:
-            cause = error.__cause__
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return Answer(error=f"The certificate is not valid: {cause.verify_message}.")
-            return Answer(error="The host cannot be reached.")
+            return Answer(error=_explain(error))
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
             return Answer(error="The connection broke before an HTTP answer came.")
 
     async def _post(self, url: WebhookUrl, body: bytes, headers: dict[str, str]) -> Answer:
         async with (
+            contextlib.aclosing(_CheckedNetwork(self._rules)) as network,
             httpcore.AsyncConnectionPool(
-                ssl_context=self._ssl_context, network_backend=_CheckedNetwork(self._rules), max_connections=1
+                ssl_context=self._ssl_context, network_backend=network, max_connections=1
             ) as pool,
             pool.stream(
                 "POST",
@@ -147,6 +147,7 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, rules: TargetRules) -> None:
         self._rules = rules
         self._network = httpcore.AnyIOBackend()
+        self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def connect_tcp(
         self,
@@ -158,14 +159,30 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         *others, last = await self._rules.find_addresses(host, port)
         for address in others:  # such as an IPv6 address where there is no way to one
-            try:
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError:
-                continue
-        return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
+            with contextlib.suppress(httpcore.ConnectError):
+                self._stream = await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+                return self._stream
+        self._stream = await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
+        return self._stream
+
+    async def aclose(self) -> None:
+        """Close what is still open: httpcore leaves a connection behind that is cancelled amid its TLS handshake."""
+        if self._stream is not None:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
 
     async def sleep(self, seconds: float) -> None:
         await self._network.sleep(seconds)
+
+
+def _explain(error: BaseException | None) -> str:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"The certificate is not valid: {error.verify_message}."
+        if isinstance(error, ssl.SSLError):
+            return "The host does not speak TLS as it should."
+        error = error.__cause__ or error.__context__
+    return "The host cannot be reached."
 
 
 def _judge(response: httpcore.Response) -> Answer:
