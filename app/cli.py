@@ -5,19 +5,21 @@ when it runs: `emoclip api` never loads torch.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 from rich.console import Console
 
-from app.commands import analyze, api, keys, serve, worker
+from app.commands import analyze, api, jobs, keys, serve, worker
 from app.commands.exit_codes import EPILOG, ExitCode
 
 __all__ = ["create_parser", "main"]
 
 _COMMANDS = (
     analyze,
+    jobs,
     serve,
     api,
     worker,
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.errors():
             errors.print(f"{' '.join(str(part) for part in problem['loc'])}: {problem['msg']}")
         return ExitCode.NOTHING_DONE
+    except BrokenPipeError:  # such as that of `head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered has no reader either
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         errors.print("stopped")
         return ExitCode.INTERRUPTED
