@@ -4,9 +4,9 @@ Deliveries run in the event loop of the API process, not as Celery tasks. In pro
 network on purpose, as it decodes strangers' files (docker-compose.yml), and should not hold the signing secret either;
 it analyses in one process, where a receiver that hangs would hold up videos; and Celery's countdown over Redis keeps a
 message in the memory of one worker, which is no place for a retry in five hours. What Celery would bring, the record
-brings: the script that ends a job makes its webhook due, in Redis; every API process looks for due ones four times a second and
-claims them for longer than a delivery can take; a process that dies in between loses its claim, and the next one sends
-the same message with the same `webhook-id`.
+brings: the script that ends a job makes its webhook due, in Redis; every API process looks for due ones four times a
+second and claims them for longer than a delivery can take; a process that dies in between loses its claim, and the next
+one sends the same message with the same `webhook-id`.
 """
 
 import asyncio
