@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import io
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -276,6 +277,7 @@ def test_post_may_stand_for_methods_that_a_proxy_does_not_let_pass(uploads_url: 
         ({"Upload-Length": "9", "Upload-Metadata": "a " + "A" * 5000}, 400, "invalid_header"),
         ({"Upload-Length": "9", "Upload-Metadata": encode_metadata(sample_fps="many")}, 422, "invalid_parameter"),
         ({"Upload-Length": "9", "Upload-Metadata": encode_metadata(max_faces="0")}, 422, "invalid_parameter"),
+        ({"Upload-Length": "9", "Upload-Metadata": encode_metadata(purpose="workplace")}, 422, "refused_purpose"),
     ],
 )
 def test_unusable_creation_is_refused(
@@ -471,6 +473,33 @@ def test_redis_without_room_at_the_last_byte_makes_the_job_later(
     assert_is_job(upload_url, send(upload_url, VIDEO[offset:], offset).headers, queue)
 
 
+def test_process_that_died_before_it_wrote_the_job_leaves_an_upload_that_goes_on(
+    uploads_url: str, queue: QueueSettings
+) -> None:
+    upload_url = begin(uploads_url)
+    send(upload_url, VIDEO[:2_000_000], 0)
+    folder = queue.media_dir / upload_url.rpartition("/")[2]
+    (folder / "source.part").write_bytes(VIDEO)  # as it stands between the last byte and the job's record
+    (folder / "source.part").rename(folder / "source")
+
+    offset = get_offset(upload_url)
+
+    assert offset == 2_000_000
+    assert_is_job(upload_url, send(upload_url, VIDEO[offset:], offset).headers, queue)
+
+
+def test_disk_that_remembers_less_than_redis_is_believed(uploads_url: str, queue: QueueSettings) -> None:
+    upload_url = begin(uploads_url)
+    send(upload_url, VIDEO[:2_000_000], 0)
+    os.truncate(queue.media_dir / upload_url.rpartition("/")[2] / "source.part", 5000)  # a crash of the host
+
+    refused = send(upload_url, VIDEO[2_000_000:], 2_000_000)
+
+    assert_refused(refused, 409, "offset_conflict")
+    assert get_offset(upload_url) == 5000
+    assert_is_job(upload_url, send(upload_url, VIDEO[5000:], 5000).headers, queue)
+
+
 # expiration and termination
 
 
@@ -487,13 +516,16 @@ def test_expiry_is_told_and_moves_with_each_piece(create_server: CreateServer) -
 
 
 def test_abandoned_upload_expires_and_is_erased(
-    create_server: CreateServer, queue: QueueSettings, redis_client: redis.Redis
+    uploads_url: str, queue: QueueSettings, redis_client: redis.Redis
 ) -> None:
-    upload_url = begin(create_server(resumable_ttl_seconds=1) + "/v1/uploads")
+    upload_url = begin(uploads_url)
+    upload_id = upload_url.rpartition("/")[2]
     sweeper = Sweeper(WorkStore(create_redis_client(queue), queue), LocalMediaStore(queue.media_dir), ring=print)
     sweeper.sweep()
     assert any(queue.media_dir.iterdir())
 
+    redis_client.pexpire(f"emoclip:upload:{upload_id}", 1)  # a day passes
+    redis_client.zadd("emoclip:bells", {f"upload|{upload_id}": 0})
     wait_until(lambda: ask(upload_url).status_code == 404)
     sweeper.sweep()
 
