@@ -51,6 +51,8 @@ class QueueSettings(BaseSettings):
     """Time between two looks of a worker for lost messages and expired leases."""
     heartbeat_seconds: Positive = 5.0
     """Time between two signs of life of a worker; it counts as gone after three missed ones."""
+    deaf_seconds: Positive = 120.0
+    """A worker that takes no message for so long, although some wait and it has nothing to do, ends; start it again."""
     forget_seconds: Positive = 60.0
     """How often a worker looks whether Redis' append-only file must be rewritten to forget what was erased."""
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from celery import Celery, signals
+from celery.worker import state
 
 from worker.celery_app import ANALYZE_SEGMENT, FINISH_JOB, INDEX_JOB, SWEEP, create_celery, ring
 from worker.drain import DrainFlag
@@ -26,6 +27,7 @@ from worker.safe_decoder import UnsafeDecoderError, require_safe_decoder
 from worker.settings import QueueSettings, WorkerSettings
 from worker.sweeper import Sweeper
 from worker.upkeep import Upkeep
+from worker.watchdog import Watchdog
 from worker.work_store import WorkStore
 
 if TYPE_CHECKING:
@@ -138,7 +140,17 @@ def _register_upkeep(app: Celery, queue: QueueSettings, media: LocalMediaStore, 
         sweeper = _create_sweeper(app, queue, media)
         worker = f"{socket.gethostname()}-{os.getpid()}"
         forgetting = Forgetting(create_redis_client(queue))
-        running.append(Upkeep(store, queue, worker=worker, sweep=sweeper.sweep, forget=forgetting.forget))
+        watchdog = Watchdog(
+            count_waiting=store.count_messages,
+            count_taken=lambda: state.all_total_count[0],
+            is_working=lambda: bool(state.active_requests),
+            patience_seconds=queue.deaf_seconds,
+            # no orderly end: what would have to end in order is what does not move any more
+            end_process=lambda: os._exit(1),
+        )
+        running.append(
+            Upkeep(store, queue, worker=worker, sweep=sweeper.sweep, forget=forgetting.forget, watch=watchdog.look)
+        )
         running[0].start()
 
     def stop(**_: object) -> None:

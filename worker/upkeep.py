@@ -1,4 +1,4 @@
-"""Upkeep: the thread in every worker that gives signs of life, looks for steps that nobody takes, and forgets.
+"""Upkeep: the thread in every worker that gives signs of life, sweeps, forgets, and watches over the worker itself.
 
 In a thread of the worker's main process, so that there is no further process (such as Celery's beat) whose death would
 stop it, and no task, however long, that it would have to wait for.
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """Beats, sweeps and forgets until it is stopped."""
+    """Beats, sweeps, forgets and watches until it is stopped."""
 
     def __init__(
         self,
@@ -29,12 +29,14 @@ class Upkeep:
         worker: str,
         sweep: Callable[[], None],
         forget: Callable[[], None],
+        watch: Callable[[], None],
     ) -> None:
         self._store = store
         self._worker = worker
         self._duties = [
             _Duty(lambda: store.beat(worker), every_seconds=settings.heartbeat_seconds),
             _Duty(sweep, every_seconds=settings.sweep_seconds),
+            _Duty(watch, every_seconds=settings.sweep_seconds),
             _Duty(forget, every_seconds=settings.forget_seconds),
         ]
         self._stopping = threading.Event()

@@ -179,8 +179,7 @@ class WorkStore(JobStore):
 
         What is returned is not due again for a while, so that several sweepers do not ring for the same.
         """
-        with translate_redis_errors():
-            waiting: Any = self._redis.llen(self._settings.queue_name)
+        waiting = self.count_messages()
         members = self._call(
             store_scripts.SWEEP,
             [BELLS_KEY],
@@ -194,6 +193,12 @@ class WorkStore(JobStore):
         )
         parts = [member.decode().split("|") for member in members]
         return [Bell(job_id=job_id, unit=unit) for unit, job_id in parts]
+
+    def count_messages(self) -> int:
+        """Return how many messages wait in the queue."""
+        with translate_redis_errors():
+            waiting: Any = self._redis.llen(self._settings.queue_name)
+        return int(waiting)
 
     def beat(self, worker: str) -> None:
         """Note a sign of life of a worker, which counts for three heartbeats."""
