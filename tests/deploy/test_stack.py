@@ -4,6 +4,7 @@ Run by `make test-deploy`; not part of `make test`.
 """
 
 import ctypes
+import hashlib
 import json
 import os
 import shutil
@@ -172,6 +173,21 @@ def test_processes_of_a_container_have_neither_root_nor_capabilities(stack: Stac
         assert {int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
         assert int(fields["NoNewPrivs"]) == 1
         assert int(fields["Seccomp"]) == 2, "Docker's own filter of system calls holds"
+
+
+def test_key_is_made_by_one_command_and_only_its_hash_is_kept(stack: Stack) -> None:
+    key = stack.compose("run", "--rm", "-T", "keys", "create", "alice").strip()
+    assert key.startswith("emoclip_")
+    kept = stack.compose("exec", "-T", "api", "cat", "/run/emoclip-keys/api_keys")
+    assert kept == f"alice {hashlib.sha256(key.encode()).hexdigest()}\n"
+    assert stack.compose("run", "--rm", "-T", "keys", "revoke", "alice").startswith("revoked ")
+
+
+def test_api_without_keys_does_not_start_where_others_can_reach_it(stack: Stack) -> None:
+    command = ["docker", "run", "--rm", stack.inspect("api")[0]["Image"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "EMOCLIP_API_KEYS_FILE" in done.stderr
 
 
 @pytest.mark.parametrize("service", ["redis", "worker"])
