@@ -281,6 +281,54 @@ def write_audio_only(path: Path, seconds: float = 0.5) -> Path:
     return path
 
 
+def write_with_sound(
+    path: Path,
+    frames: int = 24,
+    *,
+    scene: Scene | None = None,
+    pts: Sequence[int] | None = None,
+    codec: str = "aac",
+    rate: int = 48_000,
+    sound_starts_ms: int = 0,
+) -> Path:
+    """Write a video whose sound is a tone, a little longer than the pictures.
+
+    `pts` are as in write_video, evenly spaced by default; `sound_starts_ms` is where the sound begins on their clock.
+    """
+    draw = scene or numbered_scene()
+    times = pts if pts is not None else [number * 3600 for number in range(frames)]
+    first = draw(0)
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=25, options={"threads": "1", **SMALL_GOP, "bf": "2"})
+        pictures.width, pictures.height = first.shape[1], first.shape[0]
+        pictures.pix_fmt = "yuv420p"
+        pictures.time_base = pictures.codec_context.time_base = CLOCK
+        sound = container.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(pictures, av.VideoStream)
+        assert isinstance(sound, av.AudioStream)
+        sample_format = sound.format.name
+        size = 1024
+        blocks = int(times[-1] * CLOCK * rate / size) + 8
+        tone = 0.3 * np.sin(np.arange(blocks * size) * 2 * np.pi * 440 / rate)
+        for block in range(blocks):
+            samples = tone[None, block * size : (block + 1) * size]
+            values = (
+                samples.astype(np.float32) if sample_format.startswith("flt") else (samples * 32767).astype(np.int16)
+            )
+            part = av.AudioFrame.from_ndarray(values, format=sample_format, layout="mono")
+            part.sample_rate = rate
+            part.pts = block * size + sound_starts_ms * rate // 1000
+            part.time_base = Fraction(1, rate)
+            container.mux(sound.encode(part))
+        container.mux(sound.encode(None))
+        for number, time in zip(range(frames), times, strict=True):
+            picture = av.VideoFrame.from_ndarray(draw(number), format="rgb24")
+            picture.pts, picture.time_base = time, CLOCK
+            container.mux(pictures.encode(picture))
+        container.mux(pictures.encode(None))
+    return path
+
+
 def truncate(path: Path, *, keep: float) -> Path:
     """Cut a file to the first `keep` (0..1) of its bytes."""
     content = path.read_bytes()

@@ -155,6 +155,7 @@ def _send_index(channel: Channel, request: DecodeRequest) -> None:
             "height": height,
             "rotation_degrees": orientation.rotation_degrees,
             "codec": video.codec,
+            "start_seconds": float((first.pts or 0) * video.time_base),
         }
     ).encode()
     pts = index.pts.tobytes()

@@ -48,12 +48,12 @@ class StartedDecoder:
         self.process.wait()
 
 
-def start_decoder() -> StartedDecoder:
+def start_decoder(module: str = "worker.decode_child") -> StartedDecoder:
     """Start a decoder process: no path, no environment, no descriptor of ours goes with it."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "worker.decode_child"],
+            [sys.executable, "-P", "-s", "-m", module],
             stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -43,6 +43,8 @@ class VideoIndex:
     codec: str
     time_base: Fraction
     """Seconds in one unit of pts."""
+    start_seconds: float
+    """Time of the first shown frame on the file's own clock, which the sound shares: the zero of pts_seconds."""
     pts: NDArray[np.int64]
     """(frame_count,) presentation times of all shown frames, in units of time_base."""
     keyframes: NDArray[np.int64]
@@ -128,6 +130,7 @@ def _parse_index(payload: bytes, *, sample_fps: float | None) -> VideoIndex:
         rotation_degrees=facts["rotation_degrees"],
         codec=facts["codec"],
         time_base=time_base,
+        start_seconds=facts["start_seconds"],
         pts=pts,
         keyframes=keyframes,
         numbers=np.array(kept, dtype=np.int64),

@@ -43,26 +43,27 @@ class SandboxReport:
         return self.landlock_abi >= 4
 
 
-def enter_sandbox(*, memory_bytes: int, cpu_seconds: int) -> SandboxReport:
+def enter_sandbox(*, memory_bytes: int, cpu_seconds: int, file_bytes: int = 0) -> SandboxReport:
     """Give up, for good, all that decoding does not need; call it when everything is imported.
 
-    `memory_bytes` and `cpu_seconds` come on top of what the process already uses.
+    `memory_bytes` and `cpu_seconds` come on top of what the process already uses. `file_bytes` is how far it may write
+    into a file that it was handed open; without Landlock, into any.
     """
-    _limit_resources(memory_bytes=memory_bytes, cpu_seconds=cpu_seconds)
+    _limit_resources(memory_bytes=memory_bytes, cpu_seconds=cpu_seconds, file_bytes=file_bytes)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS) failed")
     return SandboxReport(landlock_abi=_deny_files_and_network(libc))
 
 
-def _limit_resources(*, memory_bytes: int, cpu_seconds: int) -> None:
+def _limit_resources(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
     mapped_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu = int(used.ru_utime + used.ru_stime) + cpu_seconds
     _limit(resource.RLIMIT_AS, mapped_bytes + memory_bytes)
     # SIGXCPU at the soft limit tells the parent what happened; SIGKILL follows where it is blocked
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 2))
-    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_FSIZE, file_bytes)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
 

@@ -15,6 +15,7 @@ import av
 # PyAV imports these when it meets the first stream; in the sandbox it is too late to read files
 import av.subtitles.codeccontext
 import av.subtitles.stream
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from worker.decode_messages import CODECS, FORMATS, DecodeRequest
@@ -33,32 +34,41 @@ class VideoError(Exception):
         self.error = error
 
 
+def open_container(video_fd: int, *, options: dict[str, str]) -> InputContainer:
+    """Open a file under the whitelists of containers and protocols; `options` are those of the probe.
+
+    Raises:
+        VideoError: It is none of the supported kinds, or probing it takes too much memory.
+    """
+    os.lseek(video_fd, 0, os.SEEK_SET)  # the descriptor's position outlives the container that moved it
+    try:
+        return av.open(
+            "fd:",
+            options={
+                **options,
+                "fd": str(video_fd),
+                "protocol_whitelist": "fd",
+                "format_whitelist": ",".join(FORMATS),
+            },
+            metadata_errors="ignore",
+        )
+    except MemoryError as error:
+        raise VideoError("TooManyPixelsError", TOO_MUCH_MEMORY) from error
+    except FFmpegError as error:
+        raise VideoError(
+            "UnsupportedMediaError",
+            "The file is not a video of a supported kind, or its beginning is damaged. "
+            "Send MP4, MOV, WebM, MKV, AVI, MPEG, FLV, Ogg or GIF.",
+        ) from error
+
+
 class OpenVideo:
     """One container opened at its start, and the stream that a viewer would call the video."""
 
     def __init__(self, request: DecodeRequest, on_step: Callable[[], None]) -> None:
         """Open the video of `request`; `on_step` is called with every packet read."""
         options = {"max_pixels": str(request.max_pixels), "codec_whitelist": ",".join(CODECS)}
-        os.lseek(request.video_fd, 0, os.SEEK_SET)  # the descriptor's position outlives the container that moved it
-        try:
-            self._container = av.open(
-                "fd:",
-                options={
-                    **options,
-                    "fd": str(request.video_fd),
-                    "protocol_whitelist": "fd",
-                    "format_whitelist": ",".join(FORMATS),
-                },
-                metadata_errors="ignore",
-            )
-        except MemoryError as error:
-            raise VideoError("TooManyPixelsError", TOO_MUCH_MEMORY) from error
-        except FFmpegError as error:
-            raise VideoError(
-                "UnsupportedMediaError",
-                "The file is not a video of a supported kind, or its beginning is damaged. "
-                "Send MP4, MOV, WebM, MKV, AVI, MPEG, FLV, Ogg or GIF.",
-            ) from error
+        self._container = open_container(request.video_fd, options=options)
         self._stream = self._choose_stream()
         self._stream.codec_context.options = options
         self._stream.codec_context.thread_count = request.threads
