@@ -54,11 +54,10 @@ export class Chart {
 
   async draw(timeline = this.timeline, track = this.track) {
     if (!timeline) return;
-    const isNewer = timeline !== this.timeline;
     this.timeline = timeline;
     this.track = track;
     const plotly = await loadChartLibrary();
-    if (timeline !== this.timeline || (track !== this.track && !isNewer)) return;
+    if (timeline !== this.timeline || track !== this.track) return; // a later call draws
     this.lanes = packLanes(timeline, MOST_LANES, this.track);
     const lanesPixels = Math.max(this.lanes.length, 1) * LANE_PIXELS;
     this.lanesEnd = MARGIN.t + lanesPixels;
@@ -121,7 +120,14 @@ export class Chart {
     this.surface.style.left = `${MARGIN.l}px`;
     this.surface.style.right = `${MARGIN.r}px`;
     this.moveTo(this.seconds);
-    this.chart.dataset.drawn = String(timeline.data.rows);
+    if (timeline === this.timeline) this.chart.dataset.drawn = String(timeline.data.rows);
+  }
+
+  // Forget a job's chart.
+  clear() {
+    this.timeline = null;
+    if (this.width) window.Plotly.purge(this.chart);
+    delete this.chart.dataset.drawn;
   }
 
   // Show where the video is.

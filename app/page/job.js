@@ -33,7 +33,7 @@ export class JobView {
     this.overlay = new Overlay(byId("boxes"));
     this.player = new Player(
       { video: byId("video"), empty: byId("stage-empty"), text: byId("stage-text") },
-      { onTime: (seconds) => this.#showTime(seconds), onState: () => this.#showControls() },
+      { onTime: (seconds, isPicture) => this.#showTime(seconds, isPicture), onState: () => this.#showControls() },
     );
     this.chart = new Chart(
       {
@@ -84,11 +84,12 @@ export class JobView {
     this.stopping?.abort();
     this.rows?.stop();
     clearTimeout(this.timer);
-    Object.assign(this, { id: null, job: null, timeline: null, track: undefined, previewFrom: null, fetching: null, isStale: false });
+    Object.assign(this, { id: null, job: null, timeline: null, track: undefined, fetching: null, isStale: false });
+    Object.assign(this, { previewFrom: null, nextPreview: null });
     this.player.seconds = 0;
     this.player.close();
     this.overlay.clear();
-    delete byId("chart").dataset.drawn;
+    this.chart.clear();
     for (const name of ["job", "result", "job-error", "progress-card", "stage-note"]) show(byId(name), false);
     this.downloads.hide();
     byId("announcer").textContent = "";
@@ -135,6 +136,9 @@ export class JobView {
       const [file] = event.target.files;
       event.target.value = "";
       if (file) this.play(file);
+    });
+    byId("video").addEventListener("seeked", () => {
+      if (this.nextPreview !== null) this.#preview(this.nextPreview);
     });
     byId("smoothing").addEventListener("input", () => this.#changeSmoothing());
     byId("delete").addEventListener("click", () => this.#delete());
@@ -254,7 +258,7 @@ export class JobView {
     this.faces.show(summaries, this.track, note);
   }
 
-  #showTime(seconds) {
+  #showTime(seconds, isPicture = !byId("video").seeking) {
     if (!this.timeline) return;
     const found = this.rows.at(seconds);
     const face = found?.row.faces.find(({ track }) => track === this.track);
@@ -268,7 +272,7 @@ export class JobView {
     const end = formatTime(this.timeline.endSeconds, { decimals: 1 });
     byId("time").textContent = `${formatTime(seconds, { decimals: 1 })} / ${end}`;
     show(byId("boxes"), this.player.hasVideo);
-    if (this.player.hasVideo) this.overlay.draw(found?.row ?? null, this.job?.video ?? null, this.track);
+    if (this.player.hasVideo && isPicture) this.overlay.draw(found?.row ?? null, this.job?.video ?? null, this.track);
   }
 
   #showControls() {
@@ -285,18 +289,22 @@ export class JobView {
 
   #seek(seconds) {
     this.previewFrom = null;
+    this.nextPreview = null;
     this.player.seek(Math.min(Math.max(seconds, 0), this.timeline?.endSeconds ?? 0));
   }
 
   // While the video stands still it follows the pointer over the chart, and returns when the pointer leaves.
   #preview(seconds) {
+    this.nextPreview = null;
     if (seconds === null) {
       if (this.previewFrom !== null) this.#seek(this.previewFrom);
       return;
     }
-    if (!this.player.hasVideo || this.player.isPlaying || byId("video").seeking) return;
+    if (!this.player.hasVideo || this.player.isPlaying) return;
     this.previewFrom ??= this.player.seconds;
-    this.player.seek(seconds);
+    // a seek that comes before the last one's picture would keep every picture from being seen
+    if (byId("video").seeking) this.nextPreview = seconds;
+    else this.player.seek(seconds);
   }
 
   #step(frames) {

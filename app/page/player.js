@@ -3,17 +3,21 @@
 import { show } from "./dom.js";
 
 export class Player {
-  // `onTime(seconds)` is called with the presentation time of each picture that is shown.
+  // `onTime(seconds, isPicture)` is called with the presentation time of each picture that is shown, and with the time
+  // that is sought before its picture is there.
   constructor({ video, empty, text }, { onTime, onState }) {
     Object.assign(this, { video, empty, text, onTime, onState });
     this.seconds = 0;
     this.firstText = text.textContent;
     this.url = null;
-    const tell = () => this.#tell(video.currentTime);
+    const tellsFrames = "requestVideoFrameCallback" in video;
+    const tell = () => {
+      if (!(tellsFrames && this.isPlaying)) this.#tell(video.currentTime); // the clock may be ahead of the picture
+    };
     for (const name of ["seeked", "timeupdate", "loadeddata"]) video.addEventListener(name, tell);
     for (const name of ["play", "pause", "ended", "volumechange", "loadeddata"]) video.addEventListener(name, onState);
     video.addEventListener("error", () => this.#refuse());
-    if ("requestVideoFrameCallback" in video) this.#watchFrames();
+    if (tellsFrames) this.#watchFrames();
     else video.addEventListener("play", () => this.#watchClock());
   }
 
@@ -57,13 +61,13 @@ export class Player {
   seek(seconds) {
     this.seconds = seconds;
     if (this.hasVideo) this.video.currentTime = seconds;
-    this.onTime(seconds);
+    this.onTime(seconds, false);
   }
 
   #tell(seconds) {
     if (!this.hasVideo || this.video.seeking) return;
     this.seconds = seconds;
-    this.onTime(seconds);
+    this.onTime(seconds, true);
   }
 
   // Called for each picture with its own time: the boxes are those of the picture, whatever the clock says.

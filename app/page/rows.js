@@ -16,8 +16,9 @@ export class RowPages {
 
   // Begin anew: other smoothing, or more rows than before.
   reset(timeline, smoothingSeconds) {
+    const isShorter = timeline && this.timeline && timeline.data.rows < this.timeline.data.rows; // analysed in another way
     this.timeline = timeline;
-    if (smoothingSeconds !== this.smoothingSeconds || !timeline) this.pages = new Map();
+    if (smoothingSeconds !== this.smoothingSeconds || !timeline || isShorter) this.pages = new Map();
     else for (const [number, page] of this.pages) if (page.rows && page.rows.length < PAGE_ROWS) this.pages.delete(number);
     this.smoothingSeconds = smoothingSeconds;
   }

@@ -33,9 +33,10 @@ def create_job_with_rows(
     *,
     segments_done: int | None = None,
     segment_frames: int = SEGMENT_FRAMES,
+    owner: str = "",
 ) -> str:
     """Write a job whose first segments are analysed, all by default; then the job is finished."""
-    job_id = create_job(store)
+    job_id = create_job(store, owner=owner)
     plan_job(store, job_id, rows, segment_frames=segment_frames)
     segments = math.ceil(len(rows) / segment_frames)
     for number in range(segments)[:segments_done]:
