@@ -31,7 +31,7 @@ def iter_pieces(video: bytes = VIDEO, size: int = 100_000) -> Iterator[bytes]:
 def is_untouched(queue: QueueSettings, client: redis.Redis) -> bool:
     """Return whether neither the disk nor Redis holds anything of an upload or a job."""
     files = list(queue.media_dir.iterdir()) if queue.media_dir.exists() else []
-    kinds = ("job*", "upload*", "reserved*")
+    kinds = ("job*", "upload:*", "reserved:*")
     return not files and not any(client.keys(f"emoclip:{kind}") for kind in kinds)
 
 
