@@ -153,5 +153,5 @@ def _create_deliverer(
         show=lambda snapshot: show_job(snapshot, own=f"/v1/jobs/{snapshot.record.job_id}"),
         schedule=WebhookSchedule(settings.webhook_retry_seconds),
         # the delivery, and what is done before and after it in Redis
-        lease_seconds=2 * settings.webhook_timeout_seconds + 5,
+        lease_seconds=settings.webhook_timeout_seconds + 5,
     )
