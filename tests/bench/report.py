@@ -1,0 +1,34 @@
+"""How a program that measures a service reports: figures beside the command, the hardware and the machine's load."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from model.hardware import describe_hardware
+
+__all__ = ["write_report"]
+
+
+def write_report(module: str, results: object, output: Path | None, *, settings: Mapping[str, str]) -> None:
+    """Print the report as JSON, and write it to `output` where there is one."""
+    report = {
+        "command": " ".join([f"python -m {module}", *(_show(argument) for argument in sys.argv[1:])]),
+        "hardware": describe_hardware(torch.device("cpu")),
+        "load_average": round(os.getloadavg()[2], 2),
+        "settings": dict(settings),
+        "results": results,
+    }
+    text = json.dumps(report, indent=2)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text + "\n", encoding="utf-8")
+    print(text)  # noqa: T201  # a command line tool
+
+
+def _show(argument: str) -> str:
+    # a path of this machine belongs into no committed file
+    return Path(argument).name if Path(argument).is_absolute() else argument
