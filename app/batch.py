@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.analyze import AnalysedVideo, LocalAnalyzer, VideoError
-from app.outputs import OutputError, Outputs
+from app.outputs import OVERLAY, Output, OutputError, Outputs
+from app.overlay_file import Drawing
 from app.progress_bars import create_progress
 from app.report import ReportLine, print_report, print_table
 from app.result_files import write_output
@@ -34,7 +35,9 @@ class BatchOutcome:
     failed: int
 
 
-def analyze_videos(outputs: Outputs, options: JobOptions, terminal: Terminal) -> BatchOutcome:
+def analyze_videos(
+    outputs: Outputs, options: JobOptions, terminal: Terminal, *, blur_faces: bool = False
+) -> BatchOutcome:
     """Analyse the videos that outputs are planned for, write these, and print a report.
 
     One video is reported in full, of several each has a line.
@@ -53,7 +56,7 @@ def analyze_videos(outputs: Outputs, options: JobOptions, terminal: Terminal) ->
             try:
                 analysed = _analyze(analyzer, video, options, progress)
                 for output in outputs[video]:
-                    write_output(output, analysed)
+                    _write(output, analysed, progress, blur_faces=blur_faces)
             except (VideoError, OutputError) as error:
                 terminal.errors.print(f"{video}: {error}")
             else:
@@ -73,6 +76,20 @@ def _analyze(analyzer: LocalAnalyzer, video: Path, options: JobOptions, progress
     try:
         return analyzer.analyze(
             video, options, on_progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    finally:
+        progress.remove_task(task)
+
+
+def _write(output: Output, analysed: AnalysedVideo, progress: Progress, *, blur_faces: bool) -> None:
+    task = progress.add_task(
+        f"{analysed.path.name}: drawing", total=None, unit="frames", visible=output.form == OVERLAY
+    )
+    try:
+        write_output(
+            output,
+            analysed,
+            Drawing(lambda done, total: progress.update(task, completed=done, total=total), blur_faces=blur_faces),
         )
     finally:
         progress.remove_task(task)

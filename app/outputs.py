@@ -7,12 +7,26 @@ from pathlib import Path
 
 from app.exports.formats import ExportFormat
 
-__all__ = ["FORMATS", "PLOT", "STDOUT", "Output", "OutputError", "Outputs", "choose_names", "plan_outputs"]
+__all__ = [
+    "FORMATS",
+    "OVERLAY",
+    "OVERLAY_SUFFIXES",
+    "PLOT",
+    "STDOUT",
+    "Output",
+    "OutputError",
+    "Outputs",
+    "choose_names",
+    "plan_outputs",
+]
 
 STDOUT = Path("-")
 PLOT = "png"
 """The timeline as a picture."""
-FORMATS: tuple[str, ...] = (*(form.value for form in ExportFormat), PLOT)
+OVERLAY = "mp4"
+"""The video with its faces drawn onto it."""
+OVERLAY_SUFFIXES = (".mp4", ".m4v", ".mov")
+FORMATS: tuple[str, ...] = (*(form.value for form in ExportFormat), PLOT, OVERLAY)
 
 
 class OutputError(Exception):
@@ -91,7 +105,11 @@ def _check_place(output: Output, videos: Sequence[Path]) -> None:
     if output.path == STDOUT:
         if output.form == PLOT:
             raise OutputError("a picture needs a file: give --plot or --out")
+        if output.form == OVERLAY:
+            raise OutputError("a video needs a file: give --overlay or --out")
         return
+    if output.form == OVERLAY and output.path.suffix.lower() not in OVERLAY_SUFFIXES:
+        raise OutputError(f"{output.path} will be an MP4: its name must end in {', '.join(OVERLAY_SUFFIXES)}")
     place = output.path.resolve()
     if place.is_dir():
         raise OutputError(f"{output.path} is a folder, not a place for a result")
@@ -102,4 +120,6 @@ def _check_place(output: Output, videos: Sequence[Path]) -> None:
 
 
 def _suffix(form: str) -> str:
+    if form == OVERLAY:
+        return "annotated.mp4"  # not the name that the video itself most likely has
     return PLOT if form == PLOT else ExportFormat(form).suffix

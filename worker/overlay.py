@@ -62,7 +62,7 @@ def write_overlay(
     options: OverlayOptions,
     limits: DecodeLimits,
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> str:
     """Write an annotated MP4 and return what became of the sound: `none`, `copied` or `transcoded`.
 
@@ -95,7 +95,7 @@ def _write(
     index: VideoIndex,
     options: OverlayOptions,
     limits: DecodeLimits,
-    on_progress: Callable[[int, int], None],
+    on_progress: Callable[[int, int], object],
 ) -> str:
     annotator = Annotator(colors=options.colors, blur_faces=options.blur_faces)
     timeline = FaceTimeline(rows)

@@ -41,22 +41,25 @@ def add_parser(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="F",
-        help="json, ndjson, csv, parquet, vtt, srt, provenance or png, several with commas (default with --out: json); "
+        help="json, ndjson, csv, parquet, vtt, srt, provenance, png or mp4 (annotated), several with commas "
+        "(default with --out: json); "
         "without --out, one format of one video goes to standard output",
     )
     one = parser.add_argument_group("results of one video (- is standard output)")
     one.add_argument("--json", type=Path, metavar="F", help="everything: video, model, summary, rows")
     one.add_argument("--csv", type=Path, metavar="F", help="one line a face and frame")
     one.add_argument("--plot", type=Path, metavar="F.png", help="the timeline as a picture")
+    one.add_argument("--overlay", type=Path, metavar="F.mp4", help="the video with its faces drawn onto it, with sound")
     analysis = parser.add_argument_group("analysis")
     analysis.add_argument("--sample-fps", type=float, metavar="N", help="analyse at most N frames a second")
     analysis.add_argument("--max-faces", type=int, metavar="N", help="keep the N largest faces of a frame")
     analysis.add_argument("--min-face-pixels", type=int, metavar="N", help="ignore faces narrower or lower than N")
+    parser.add_argument("--blur-faces", action="store_true", help="make faces in annotated videos unrecognisable")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
 
 def _analyze(options: argparse.Namespace, errors: Console) -> int:
-    from app.outputs import PLOT, STDOUT, Output, OutputError, plan_outputs
+    from app.outputs import OVERLAY, PLOT, STDOUT, Output, OutputError, plan_outputs
     from app.video_paths import find_videos
     from worker.contract import JobOptions
 
@@ -64,7 +67,7 @@ def _analyze(options: argparse.Namespace, errors: Console) -> int:
         sample_fps=options.sample_fps, max_faces=options.max_faces, min_face_pixels=options.min_face_pixels
     )
     videos, fruitless = find_videos(options.videos, recursive=options.recursive)
-    named = [("json", options.json), ("csv", options.csv), (PLOT, options.plot)]
+    named = [("json", options.json), ("csv", options.csv), (PLOT, options.plot), (OVERLAY, options.overlay)]
     try:
         outputs = plan_outputs(
             videos,
@@ -74,6 +77,9 @@ def _analyze(options: argparse.Namespace, errors: Console) -> int:
         )
     except OutputError as error:
         errors.print(str(error))
+        return ExitCode.NOTHING_DONE
+    if options.blur_faces and not any(output.form == OVERLAY for planned in outputs.values() for output in planned):
+        errors.print("--blur-faces is for annotated videos: give --overlay, or --format mp4")
         return ExitCode.NOTHING_DONE
     for sentence in fruitless:
         errors.print(sentence)
@@ -91,7 +97,7 @@ def _analyze(options: argparse.Namespace, errors: Console) -> int:
         errors=errors,
     )
     try:
-        outcome = analyze_videos(outputs, wanted, terminal)
+        outcome = analyze_videos(outputs, wanted, terminal, blur_faces=options.blur_faces)
     except NetworksError as error:
         errors.print(str(error))
         return ExitCode.FAILED
