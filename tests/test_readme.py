@@ -19,6 +19,7 @@ from worker.settings import QueueSettings, WorkerSettings
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 MAKE_TARGETS = sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, flags=re.MULTILINE)))
 SERVICE = "localhost:8000"
 CLIENT_BLOCKS = [block for block in BLOCKS if SERVICE in block]
@@ -61,6 +62,7 @@ def test_readme_shows_commands() -> None:
     assert {"demo", "test", "serve"} <= set(MAKE_TARGETS)
     assert CLIENT_BLOCKS
     assert COMMAND_BLOCKS
+    assert PYTHON_BLOCKS
 
 
 @pytest.mark.parametrize("target", MAKE_TARGETS)
@@ -74,6 +76,14 @@ def test_requests_work(block: str, service: Service, folder: Path) -> None:
     output = run_block(block.replace(SERVICE, service.url.removeprefix("http://")), folder)
     assert '"type":"about:blank"' not in output  # no problem among the answers
     assert "{" in output
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
+def test_python_works(block: str, service: Service, folder: Path) -> None:
+    code = block.replace(f"http://{SERVICE}", service.url)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "happiness" in done.stdout
 
 
 @pytest.mark.parametrize("block", COMMAND_BLOCKS)

@@ -1,7 +1,9 @@
 """The command line: what it writes and prints, its exit codes, and what it leaves unloaded."""
 
 import csv
+import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
+from app.commands.exit_codes import ExitCode
 from app.exports.head import Result
 from model.labels import EMOTIONS
+from tests.app.stored_jobs import create_job
+from worker.work_store import WorkStore
 
 
 @pytest.fixture
@@ -41,6 +46,78 @@ def test_analyze_prints_a_readable_report(few_frames: list[str], capsys: pytest.
     assert "sample.mp4" in output
     assert "480 x 360, 7.00 s, 14 of 175 frames analysed" in output
     assert any(emotion.value in output for emotion in EMOTIONS)
+
+
+def test_analyze_of_several_goes_on_after_a_bad_one(
+    sample_video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("a/clip.mp4", "a/clip.mov"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(sample_video, tmp_path / name)
+    (tmp_path / "notes.mp4").write_text("not a video\n")
+    videos = [str(tmp_path / "notes.mp4"), str(tmp_path / "*" / "clip.*")]
+
+    code = main(
+        ["analyze", *videos, "--out", str(tmp_path / "out"), "--format", "json,png", "--format", "vtt"]
+        + ["--sample-fps", "2"]
+    )
+
+    assert code == 1
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == [f"clip.{video}.{form}" for video in ("mov", "mp4") for form in ("json", "png", "vtt")]
+    captured = capsys.readouterr()
+    assert f"{tmp_path / 'notes.mp4'}: " in captured.err
+    assert "2 analysed, 1 not" in captured.err
+    assert [name in captured.out for name in ("clip.mov", "clip.mp4", "notes.mp4")] == [True, True, False]
+    result = Result.model_validate_json((tmp_path / "out" / "clip.mov.json").read_text())
+    assert (result.source.file_name, len(result.rows)) == ("clip.mov", 14)
+
+
+def test_analyze_leaves_standard_output_to_the_result(
+    few_frames: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*few_frames, "--format", "csv"]) == 0
+
+    captured = capsys.readouterr()
+    lines = list(csv.DictReader(io.StringIO(captured.out, newline="")))
+    assert len({line["frame"] for line in lines}) == 14
+    assert "14 of 175 frames analysed" in captured.err
+
+
+def test_analyze_refuses_wrong_usage_without_loading_the_networks(sample_video: Path) -> None:
+    command = f"import sys, app.cli; code = app.cli.main({['analyze', str(sample_video), '--format', 'xlsx']!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{command}; print(*sys.modules); sys.exit(code)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("there is no format 'xlsx', only json, ndjson, csv, ")
+    assert done.stderr.count("\n") == 1
+    assert "torch" not in done.stdout.split()
+
+
+def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["analyze"], ["jobs"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, "--help"])
+        assert stopped.value.code == ExitCode.DONE
+        output = capsys.readouterr().out
+        assert all(f"\n  {code.value:<5}" in output for code in ExitCode), output
+
+
+def test_output_that_nobody_reads_ends_quietly(url: str, store: WorkStore) -> None:
+    for _ in range(3):
+        create_job(store)
+    listing = [sys.executable, "-m", "app.cli", "jobs", "list", "--json", "--url", url]
+    with subprocess.Popen(listing, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == ExitCode.FAILED
 
 
 @pytest.mark.parametrize(
