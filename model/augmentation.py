@@ -87,20 +87,23 @@ def render(master: NDArray[np.uint8], view: View, *, size: int) -> NDArray[np.ui
     return np.asarray(cv2.LUT(warped, table), np.uint8)
 
 
-def degrade(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, sharpen, reduce, add noise or cover a patch, the same way over all frames of a clip (T, S, S) uint8."""
+def degrade(frames: NDArray[np.uint8], rng: np.random.Generator, *, soften: bool = True) -> NDArray[np.uint8]:
+    """Blur, sharpen, reduce, add noise or cover a patch, the same way over all frames of a clip (T, S, S) uint8.
+
+    Without `soften` nothing is blurred or reduced.
+    """
     size = frames.shape[1]
     result = frames
     kind = rng.random()
-    if kind < 0.25:
+    if kind < 0.25 and soften:
         sigma = rng.uniform(0.4, 1.4)
         result = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in result])
-    elif kind < 0.45:
+    elif kind < 0.45 and soften:
         small = int(rng.integers(size // 3, size * 3 // 4))
         result = np.stack(
             [cv2.resize(cv2.resize(f, (small, small), interpolation=cv2.INTER_AREA), (size, size)) for f in result]
         )
-    elif kind < 0.65:
+    elif 0.45 <= kind < 0.65:
         amount = rng.uniform(0.3, 1.5)
         result = np.stack(
             [cv2.addWeighted(f, 1 + amount, cv2.GaussianBlur(f, (0, 0), 1.0), -amount, 0) for f in result]

@@ -71,6 +71,8 @@ class SoftStillsData:
     """Share that a weak label gets, above 1/7 and up to 1."""
     weight: float = 1.0
     """How often its stills are drawn against the others."""
+    soften: bool = True
+    """Whether its views may be blurred and reduced; without, sharp photos stay sharp."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -35,6 +35,8 @@ class SoftStill:
     name: str
     target: NDArray[np.float32]
     """(7,) shares that sum to 1."""
+    soften: bool = True
+    """Whether views of it may be blurred and reduced."""
 
 
 def read_votes(root: Path, *, split: Split) -> list[SoftStill]:

@@ -1,5 +1,6 @@
 """Opens the data of a run's stages: what is trained on, and what validates."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +87,12 @@ def _open_still_clips(
 
 def _read_soft(part: SoftStillsData, root: Path) -> list[SoftStill]:
     if part.layout == "votes":
-        return read_votes(root, split=Split.TRAIN)
-    if part.layout == "pseudo":
-        return read_pseudo_labels(root)
-    return read_weak_labels(root, confidence=part.confidence)
+        stills = read_votes(root, split=Split.TRAIN)
+    elif part.layout == "pseudo":
+        stills = read_pseudo_labels(root)
+    else:
+        stills = read_weak_labels(root, confidence=part.confidence)
+    return [replace(still, soften=part.soften) for still in stills]
 
 
 def _read(part: StillsData, split: Split, data: Path) -> list[Still]:

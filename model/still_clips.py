@@ -42,6 +42,7 @@ class StillClipViews(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self._masters = np.stack([load_master(still) for still in stills])
         self._targets = np.stack([still.target for still in stills])
+        self._soften = [still.soften for still in stills]
         self._transform = transform
         self._frames = frames
         self._seed = seed
@@ -70,7 +71,9 @@ class StillClipViews(Dataset[tuple[Tensor, Tensor]]):
         size = self._transform.config.size
         path = draw_path(rng, self._frames, size=size)
         frames = np.stack([render(self._masters[index], view, size=size) for view in path])
-        return degrade(frames, rng), np.repeat(self._targets[index][None], self._frames, axis=0)
+        return degrade(frames, rng, soften=self._soften[index]), np.repeat(
+            self._targets[index][None], self._frames, axis=0
+        )
 
     def _transition(
         self, first: int, frames: NDArray[np.uint8], targets: NDArray[np.float32], rng: np.random.Generator

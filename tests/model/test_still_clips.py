@@ -105,6 +105,19 @@ def test_degrade_keeps_shape_and_is_alike_over_a_clip() -> None:
     assert sum(not np.array_equal(c, frames) for c in changed) > 30
 
 
+def test_degrade_without_softening_loses_no_detail() -> None:
+    checks = np.indices((SIZE, SIZE)).sum(axis=0) // 2 % 2 * 120 + 60
+    frames = checks.astype(np.uint8)[None]
+
+    def spread(soften: bool) -> list[float]:
+        """Typical distance from mid gray; the median, so that a covered patch, a quarter at most, changes nothing."""
+        results = [degrade(frames, np.random.default_rng(seed), soften=soften) for seed in range(60)]
+        return [float(np.median(np.abs(result.astype(float) - 120))) for result in results]
+
+    assert min(spread(True)) < 30
+    assert min(spread(False)) >= 50  # of 60; noise adds to it and takes from it
+
+
 def test_a_missing_still_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"gone\.jpg"):
         load_master(SoftStill(ImageTree(tmp_path), "gone.jpg", np.eye(7, dtype=np.float32)[0]))
