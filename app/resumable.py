@@ -5,6 +5,8 @@ holds beyond it were not confirmed and are cut off before the next piece is writ
 counts whole or not at all; any other one is confirmed now and then while it arrives. A lock on the file lets one
 request at a time write, and ends with its process. The last byte and the job's record become true in one step of the
 store: whoever is killed before it leaves an upload that lacks a little, and sending that little again makes the job.
+A request that holds an upload in silence gives way to another one, so that a client whose connection broke without a
+word need not wait until this one is given up.
 """
 
 import asyncio
@@ -186,10 +188,16 @@ class ResumableUploads:
     def _take_hold(self, upload: UploadSnapshot, digests: BodyDigests, *, offset: int) -> "_Piece":
         record = upload.record
         _check_offset(upload, offset)  # not where there is a job: then its file is none of our business any more
-        file = self._uploads.resume(record.upload_id, expected_bytes=record.length_bytes - offset)
+        try:
+            file = self._uploads.resume(record.upload_id, expected_bytes=record.length_bytes - offset)
+        except media.UploadBusyError as error:
+            # perhaps by a connection that broke without a word: a client that comes back is not to wait for its end
+            self._store.ask_for_upload(record)
+            raise UploadLockedError from error
         try:
             # looked at again: only from here on nobody else can move the offset
             _check_offset(self.get(record.upload_id, owner=record.owner), offset)
+            self._store.note_held(record)
             start = file.rewind(offset)
             piece = _Piece(self._store, file, record, digests, self._resumable.ttl_seconds, start)
             if start < offset:  # the host crashed, and its disk remembers less than Redis
@@ -203,9 +211,14 @@ class ResumableUploads:
     async def _receive(self, request: Request, piece: "_Piece") -> None:
         clock = asyncio.get_running_loop().time
         confirmed_at = clock()
+
+        async def give_way() -> None:
+            if await to_thread.run_sync(self._store.is_asked_for, piece.upload):
+                raise UploadLockedError
+
         length_bytes = piece.upload.length_bytes
         try:
-            async for data in iter_body(request, self._limits):
+            async for data in iter_body(request, self._limits, on_silence=give_way):
                 if piece.end + len(data) > length_bytes:
                     raise _too_long(length_bytes)
                 piece.add(data)
@@ -219,7 +232,7 @@ class ResumableUploads:
             piece.digests.verify()
         except BaseException as error:
             # a request that was wrong leaves nothing; one that was cut off, even by our own end, leaves what arrived
-            is_cut_off = isinstance(error, UploadTimeoutError) or not isinstance(error, ApiError)
+            is_cut_off = isinstance(error, UploadTimeoutError | UploadLockedError) or not isinstance(error, ApiError)
             if is_cut_off and not piece.digests:
                 with CancelScope(shield=True):
                     await to_thread.run_sync(piece.save)
@@ -342,7 +355,5 @@ def _translate_media() -> Iterator[None]:
     with translate_full_storage():
         try:
             yield
-        except media.UploadBusyError as error:
-            raise UploadLockedError from error
         except FileNotFoundError as error:  # erased meanwhile
             raise UploadNotFoundError from error

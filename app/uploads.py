@@ -8,13 +8,14 @@ the whole body, so of the form where there is one.
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from anyio import to_thread
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from app.digests import read_content_digests
 from app.errors import (
@@ -196,8 +197,15 @@ def _parse_form_boundary(request: Request) -> bytes | None:
     return None
 
 
-async def iter_body(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
+async def iter_body(
+    request: Request, limits: UploadLimits, *, on_silence: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[bytes]:
     """Yield the body of a request as it arrives.
+
+    Args:
+        request: Nothing of its body has been read.
+        limits: When to give up.
+        on_silence: Awaited whenever nothing arrived for a tenth of the longest silence; may give up earlier.
 
     Raises:
         UploadTimeoutError: It stands still, or takes too long.
@@ -212,7 +220,7 @@ async def iter_body(request: Request, limits: UploadLimits) -> AsyncIterator[byt
     while more_body:
         try:
             async with asyncio.timeout_at(min(deadline, clock() + limits.idle_seconds)):
-                message = await request.receive()
+                message = await _receive(request, limits.idle_seconds / 10, on_silence)
         except TimeoutError as error:
             raise UploadTimeoutError(
                 f"The upload is too slow: it must go on within {limits.idle_seconds:g} s "
@@ -227,3 +235,14 @@ async def iter_body(request: Request, limits: UploadLimits) -> AsyncIterator[byt
         more_body = message.get("more_body", False)
         if piece:
             yield piece
+
+
+async def _receive(
+    request: Request, silence_seconds: float, on_silence: Callable[[], Awaitable[None]] | None
+) -> Message:
+    while on_silence is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(silence_seconds):
+                return await request.receive()
+        await on_silence()
+    return await request.receive()

@@ -4,7 +4,7 @@ As in worker.store_scripts each is one atomic step, time is the clock of Redis a
 a full memory refuses, but for those that only take away.
 """
 
-__all__ = ["DROP_UPLOAD", "EXTEND", "FREE", "OPEN_UPLOAD", "PUT_OFFSET", "RESERVE"]
+__all__ = ["ASK_FOR", "DROP_UPLOAD", "EXTEND", "FREE", "OPEN_UPLOAD", "PUT_OFFSET", "RESERVE"]
 
 RESERVE = """
 -- KEYS: reservation; ARGV: holder, ttl_ms. Answers who holds it: the caller, another request, or the job made by one.
@@ -68,6 +68,12 @@ redis.call('PEXPIRE', uploads, ARGV[3])
 return 1
 """
 )
+
+ASK_FOR = """
+-- KEYS: upload; ARGV: 1 to ask for it, 0 when it is held
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return redis.call('HSET', KEYS[1], 'wanted', ARGV[1])
+"""
 
 DROP_UPLOAD = (
     _CLOCK

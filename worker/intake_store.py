@@ -160,6 +160,20 @@ class IntakeStore(JobStore):
         keys = [*_upload_keys(upload)]
         return bool(self._call(intake_scripts.PUT_OFFSET, keys, [upload.upload_id, offset, round(ttl_seconds * 1000)]))
 
+    def ask_for_upload(self, upload: UploadRecord) -> None:
+        """Note that another request wants to send an upload that is held; whoever holds it in silence gives way."""
+        self._call(intake_scripts.ASK_FOR, [_upload_keys(upload)[0]], ["1"])
+
+    def note_held(self, upload: UploadRecord) -> None:
+        """Note that whoever asked for an upload may have it by now."""
+        self._call(intake_scripts.ASK_FOR, [_upload_keys(upload)[0]], ["0"])
+
+    def is_asked_for(self, upload: UploadRecord) -> bool:
+        """Return whether another request waits for an upload."""
+        with translate_redis_errors():
+            wanted: Any = self._redis.hget(_upload_keys(upload)[0], "wanted")
+        return bool(wanted == b"1")
+
     def drop_upload(self, upload: UploadRecord) -> bool:
         """Forget an unfinished upload; its bytes are the caller's to erase, failing that the sweeper does it.
 

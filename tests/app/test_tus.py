@@ -424,8 +424,8 @@ def test_stalled_piece_is_given_up_and_counts(create_server: CreateServer, queue
     assert get_offset(upload_url) == 1000
 
 
-def test_two_pieces_at_once_one_wins(uploads_url: str, queue: QueueSettings) -> None:
-    upload_url = begin(uploads_url)
+def test_two_pieces_at_once_one_wins(create_server: CreateServer, queue: QueueSettings) -> None:
+    upload_url = begin(create_server(upload_idle_seconds=1000) + "/v1/uploads")  # the first one is not too silent
     part = queue.media_dir / upload_url.rpartition("/")[2] / "source.part"
 
     with half_sent(upload_url, VIDEO[:1_500_000], announced=len(VIDEO)) as connection:
@@ -437,6 +437,19 @@ def test_two_pieces_at_once_one_wins(uploads_url: str, queue: QueueSettings) -> 
     assert_refused(second, 423, "upload_locked")
     assert int(second.headers["retry-after"]) >= 1
     assert answer.startswith(b"HTTP/1.1 204 ")
+    assert_is_job(upload_url, ask(upload_url).headers, queue)
+
+
+def test_silent_piece_gives_way_and_counts(create_server: CreateServer, queue: QueueSettings) -> None:
+    upload_url = begin(create_server(upload_idle_seconds=20) + "/v1/uploads")
+    part = queue.media_dir / upload_url.rpartition("/")[2] / "source.part"
+
+    with half_sent(upload_url, VIDEO[:1_500_000], announced=len(VIDEO)) as connection:
+        wait_until(lambda: part.stat().st_size > 0)
+        wait_until(lambda: send(upload_url, VIDEO[get_offset(upload_url) :], get_offset(upload_url)).status_code == 204)
+        answer = connection.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 423 ")  # and not 408, for which the client would have had to wait
     assert_is_job(upload_url, ask(upload_url).headers, queue)
 
 
