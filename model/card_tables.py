@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     lines += [
         f"| {row['stage']} | {row['iteration']} | {row['loss']:.3f} | {row['s']:.3f} | {row['accuracy']:.3f} "
         f"| {row['clips_per_second']:.0f} |"
-        for row in [*training.get("started_from", {}).get("training", {}).get("curve", ()), *training["curve"]]
+        for row in _iter_curve(training)
     ]
     fitted, rounding = training["fitted"], training["rounding"]
     before, after = rounding["before"], rounding["after"]
@@ -73,6 +73,13 @@ def _training(training: Mapping[str, Any]) -> list[str]:
         f"Rounding to {rounding['storage']} took S from {before['s']:.4f} to {after['s']:.4f} and accuracy from "
         f"{before['accuracy']:.4f} to {after['accuracy']:.4f}.",
     ]
+
+
+def _iter_curve(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the validations of a run after those of the runs that it started from."""
+    if "started_from" in training:
+        yield from _iter_curve(training["started_from"]["training"])
+    yield from training["curve"]
 
 
 def _with_interval(row: Mapping[str, Any], key: str) -> str:
