@@ -12,14 +12,14 @@ import httpx
 from anyio import to_thread
 
 from app.client_core.connection import create_connection_settings
-from app.client_core.conversations import Conversations
+from app.client_core.conversations import Conversations, create_options
 from app.client_core.patience import FIRST_CONTACT_SECONDS, PATIENCE_SECONDS, Patience
 from app.client_core.progress import OnProgress
 from app.client_core.sinks import open_sink
 from app.client_core.steps import UPLOAD_PIECE_BYTES, Answer, Call, NoAnswer, Pause, Steps, Upload
 from app.exports.head import Result
 from app.schemas import Job
-from worker.contract import FrameRow, JobOptions
+from worker.contract import FrameRow
 
 __all__ = ["AsyncClient"]
 
@@ -63,18 +63,21 @@ class AsyncClient:
         sample_fps: float | None = None,
         max_faces: int | None = None,
         min_face_pixels: int | None = None,
+        purpose: str | None = None,
         smoothing_seconds: float = 0.0,
         file_name: str | None = None,
+        callback_url: str | None = None,
         poll_seconds: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Result:
         """As `Client.analyze`."""
-        options = JobOptions(sample_fps=sample_fps, max_faces=max_faces, min_face_pixels=min_face_pixels)
+        options = create_options(sample_fps, max_faces, min_face_pixels, purpose)
         return await self._run(
             self._talk.analyze(
                 Path(path),
                 options,
                 file_name=file_name,
+                callback_url=callback_url,
                 smoothing_seconds=smoothing_seconds,
                 poll_seconds=poll_seconds,
                 on_progress=on_progress,
@@ -88,15 +91,22 @@ class AsyncClient:
         sample_fps: float | None = None,
         max_faces: int | None = None,
         min_face_pixels: int | None = None,
+        purpose: str | None = None,
         file_name: str | None = None,
+        callback_url: str | None = None,
         idempotency_key: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> Job:
         """As `Client.submit`."""
-        options = JobOptions(sample_fps=sample_fps, max_faces=max_faces, min_face_pixels=min_face_pixels)
+        options = create_options(sample_fps, max_faces, min_face_pixels, purpose)
         return await self._run(
             self._talk.submit(
-                Path(path), options, file_name=file_name, idempotency_key=idempotency_key, on_progress=on_progress
+                Path(path),
+                options,
+                file_name=file_name,
+                callback_url=callback_url,
+                idempotency_key=idempotency_key,
+                on_progress=on_progress,
             )
         )
 

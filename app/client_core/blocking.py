@@ -11,14 +11,14 @@ from typing import BinaryIO, Self, TypeVar
 import httpx
 
 from app.client_core.connection import create_connection_settings
-from app.client_core.conversations import Conversations
+from app.client_core.conversations import Conversations, create_options
 from app.client_core.patience import FIRST_CONTACT_SECONDS, PATIENCE_SECONDS, Patience
 from app.client_core.progress import OnProgress
 from app.client_core.sinks import open_sink
 from app.client_core.steps import UPLOAD_PIECE_BYTES, Answer, Call, NoAnswer, Pause, Steps, Upload
 from app.exports.head import Result
 from app.schemas import Job
-from worker.contract import FrameRow, JobOptions
+from worker.contract import FrameRow
 
 __all__ = ["Client"]
 
@@ -78,8 +78,10 @@ class Client:
         sample_fps: float | None = None,
         max_faces: int | None = None,
         min_face_pixels: int | None = None,
+        purpose: str | None = None,
         smoothing_seconds: float = 0.0,
         file_name: str | None = None,
+        callback_url: str | None = None,
         poll_seconds: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Result:
@@ -92,8 +94,10 @@ class Client:
             sample_fps: Analyse at most so many frames a second; None analyses every frame.
             max_faces: Keep the so many largest faces of a frame; None keeps all.
             min_face_pixels: Ignore faces narrower or lower than so many pixels.
+            purpose: What the video is analysed for; `workplace` and `education` are refused by law.
             smoothing_seconds: Window of a mean over time, applied to the probabilities; 0 gives them as predicted.
             file_name: Name to show for the video; the file's own by default.
+            callback_url: https URL to which the service sends the job's end, where its webhooks are on.
             poll_seconds: Time between two looks at the job; as the service asks by default.
             on_progress: Called while the video is sent and with every look at the job.
 
@@ -103,12 +107,13 @@ class Client:
             OSError: The file cannot be read.
             ValueError: An option makes no sense.
         """
-        options = JobOptions(sample_fps=sample_fps, max_faces=max_faces, min_face_pixels=min_face_pixels)
+        options = create_options(sample_fps, max_faces, min_face_pixels, purpose)
         return self._run(
             self._talk.analyze(
                 Path(path),
                 options,
                 file_name=file_name,
+                callback_url=callback_url,
                 smoothing_seconds=smoothing_seconds,
                 poll_seconds=poll_seconds,
                 on_progress=on_progress,
@@ -122,7 +127,9 @@ class Client:
         sample_fps: float | None = None,
         max_faces: int | None = None,
         min_face_pixels: int | None = None,
+        purpose: str | None = None,
         file_name: str | None = None,
+        callback_url: str | None = None,
         idempotency_key: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> Job:
@@ -133,14 +140,21 @@ class Client:
             sample_fps: Analyse at most so many frames a second.
             max_faces: Keep the so many largest faces of a frame.
             min_face_pixels: Ignore faces narrower or lower than so many pixels.
+            purpose: What the video is analysed for; `workplace` and `education` are refused by law.
             file_name: Name to show for the video.
+            callback_url: https URL to which the service sends the job's end.
             idempotency_key: Key of the caller's own under which a video makes one job only; a new one by default.
             on_progress: Called while the video is sent, and once with the job.
         """
-        options = JobOptions(sample_fps=sample_fps, max_faces=max_faces, min_face_pixels=min_face_pixels)
+        options = create_options(sample_fps, max_faces, min_face_pixels, purpose)
         return self._run(
             self._talk.submit(
-                Path(path), options, file_name=file_name, idempotency_key=idempotency_key, on_progress=on_progress
+                Path(path),
+                options,
+                file_name=file_name,
+                callback_url=callback_url,
+                idempotency_key=idempotency_key,
+                on_progress=on_progress,
             )
         )
 

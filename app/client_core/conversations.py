@@ -25,7 +25,7 @@ from app.exports.head import Result
 from app.schemas import FramesPage, Job, JobPage
 from worker.contract import JobOptions, JobState
 
-__all__ = ["Conversations"]
+__all__ = ["Conversations", "create_options"]
 
 _POLL_SECONDS = 1.0
 """Where the service does not say how long to wait."""
@@ -47,6 +47,7 @@ class Conversations:
         options: JobOptions,
         *,
         file_name: str | None,
+        callback_url: str | None,
         smoothing_seconds: float,
         poll_seconds: float | None,
         on_progress: OnProgress | None,
@@ -56,7 +57,9 @@ class Conversations:
         Raises:
             JobEndedError: It has none.
         """
-        job = yield from self.submit(path, options, file_name=file_name, idempotency_key=None, on_progress=on_progress)
+        job = yield from self.submit(
+            path, options, file_name=file_name, callback_url=callback_url, idempotency_key=None, on_progress=on_progress
+        )
         job = yield from self.wait(job.id, timeout_seconds=None, poll_seconds=poll_seconds, on_progress=on_progress)
         _check_succeeded(job)
         result = yield from self.result(job.id, smoothing_seconds=smoothing_seconds)
@@ -68,6 +71,7 @@ class Conversations:
         options: JobOptions,
         *,
         file_name: str | None,
+        callback_url: str | None,
         idempotency_key: str | None,
         on_progress: OnProgress | None,
     ) -> Steps[Job]:
@@ -78,6 +82,8 @@ class Conversations:
                 on_progress(Progress(UPLOADING, sent, total))
 
         chosen = options.model_dump(mode="json", exclude_none=True)
+        if callback_url is not None:
+            chosen["callback_url"] = callback_url
         call = Call(
             "POST",
             "/v1/jobs",
@@ -191,6 +197,23 @@ class Conversations:
 
     def _exchange(self, call: Call) -> Steps[Answer]:
         return self._patience.exchange(call)
+
+
+def create_options(
+    sample_fps: float | None, max_faces: int | None, min_face_pixels: int | None, purpose: str | None
+) -> JobOptions:
+    """Return the options of a job.
+
+    Raises:
+        ValidationError: One makes no sense, or is refused by law; it is a ValueError.
+    """
+    chosen = {
+        "sample_fps": sample_fps,
+        "max_faces": max_faces,
+        "min_face_pixels": min_face_pixels,
+        "purpose": purpose,
+    }
+    return JobOptions.model_validate(chosen)
 
 
 def _path(job_id: str) -> str:

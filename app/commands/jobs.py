@@ -45,6 +45,7 @@ def add_parser(commands: Commands) -> None:
     submit.add_argument("--sample-fps", type=float, metavar="N", help="analyse at most N frames a second")
     submit.add_argument("--max-faces", type=int, metavar="N", help="keep the N largest faces of a frame")
     submit.add_argument("--min-face-pixels", type=int, metavar="N", help="ignore faces narrower or lower than N")
+    submit.add_argument("--purpose", metavar="P", help="what the videos are analysed for, shown with their jobs")
     shown = _add_verb(verbs, "list", _list, help="list jobs, newest first")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="most jobs to list (default: 20; 0: all)")
     _add_ids(_add_verb(verbs, "show", _show, help="show all that is known of jobs"))
@@ -116,6 +117,7 @@ def _submit(options: argparse.Namespace, client: "Client", errors: Console) -> i
                 sample_fps=options.sample_fps,
                 max_faces=options.max_faces,
                 min_face_pixels=options.min_face_pixels,
+                purpose=options.purpose,
                 on_progress=show_progress(bars, video.name),
             )
         if options.json:

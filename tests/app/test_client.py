@@ -200,6 +200,17 @@ def test_an_impossible_option_is_refused_before_the_upload(emoclip: Client, vide
         emoclip.analyze(video, sample_fps=0)
 
 
+def test_a_purpose_is_shown_with_the_job_and_a_forbidden_one_refused(emoclip: Client, video: Path) -> None:
+    assert emoclip.submit(video, purpose="research").options.purpose == "research"
+    with pytest.raises(ValueError, match="AI Act"):
+        emoclip.submit(video, purpose="workplace")
+
+
+def test_a_callback_is_handed_on(emoclip: Client, video: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="webhook"):  # which this server was not given a secret for
+        emoclip.submit(video, callback_url="https://example.com/hook")
+
+
 def test_upload_of_a_large_file_takes_little_memory(
     connect: Connect, create_server: CreateServer, tmp_path: Path
 ) -> None:
