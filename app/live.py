@@ -25,6 +25,10 @@ class StreamSlots:
         self._most = most
         self._held: Counter[str] = Counter()
 
+    def count(self, owner: str) -> int:
+        """Return how many slots an owner holds."""
+        return self._held[owner]
+
     @contextlib.contextmanager
     def hold(self, owner: str) -> Iterator[None]:
         """Hold a slot inside the context.
