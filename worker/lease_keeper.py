@@ -1,13 +1,10 @@
 """LeaseKeeper: a thread that keeps a lease while work goes on, passes progress on, and learns when to stop.
 
 A thread, and not the progress callback, because loading models or one slow batch may take longer than a lease lasts. So
-that a worker which hangs does not keep its lease for ever, the thread gives up when nothing has moved for long; and it
-ends the process that, stuck in native code, does not even notice: its parent starts another one.
+that a worker which hangs does not keep its lease for ever, the thread gives up when nothing has moved for long.
 """
 
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +16,6 @@ from worker.work_store import Lease, WorkStore
 __all__ = ["LeaseKeeper"]
 
 _POLL_SECONDS = 0.2
-_HANG_SECONDS = 30.0
-"""How long a process that was given up may take to notice it."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +30,7 @@ class LeaseKeeper:
         *,
         stall_seconds: float,
         is_draining: Callable[[], bool],
-        hang_seconds: float = _HANG_SECONDS,
-        end_process: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGKILL),
+        on_move: Callable[[], object] = lambda: None,
     ) -> None:
         """Bind, without starting.
 
@@ -45,15 +39,13 @@ class LeaseKeeper:
             lease: The lease.
             stall_seconds: With no report for so long, the lease is given up.
             is_draining: Whether this process was told to end.
-            hang_seconds: How long after that the context may still last.
-            end_process: What happens then.
+            on_move: Called, from the thread, soon after each report.
         """
         self._store = store
         self._lease = lease
         self._stall_seconds = stall_seconds
         self._is_draining = is_draining
-        self._hang_seconds = hang_seconds
-        self._end_process = end_process
+        self._on_move = on_move
         self._frames_done = 0
         self._moved_at = time.monotonic()
         self._lost = False
@@ -83,14 +75,15 @@ class LeaseKeeper:
         self._thread.join()
 
     def _run(self) -> None:
+        noticed = self._moved_at
         while not self._closing.wait(_POLL_SECONDS):
             if time.monotonic() - self._moved_at > self._stall_seconds:
                 logger.error("job %s: %s stands still, giving it up", self._lease.job_id, self._lease.unit)
                 self._lost = True
-                if not self._closing.wait(self._hang_seconds):
-                    logger.critical("job %s: %s hangs, ending the process", self._lease.job_id, self._lease.unit)
-                    self._end_process()
                 return
+            if self._moved_at != noticed:
+                noticed = self._moved_at
+                self._on_move()
             try:
                 if not self._store.renew(self._lease, frames_done=self._frames_done):
                     self._lost = True

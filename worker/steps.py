@@ -54,6 +54,7 @@ class JobSteps:
         *,
         ring: Callable[[Bell], object],
         is_draining: Callable[[], bool],
+        on_move: Callable[[], object] = lambda: None,
     ) -> None:
         """Bind, without loading anything.
 
@@ -63,12 +64,14 @@ class JobSteps:
             settings: How to analyse.
             ring: Sends the message of a step that is due.
             is_draining: Whether this process was told to end; the running step then stops within a batch.
+            on_move: Called now and then while a step makes progress.
         """
         self._store = store
         self._media = media
         self._settings = settings
         self._ring = ring
         self._is_draining = is_draining
+        self._on_move = on_move
         self._limits = create_limits(settings)
         self._loading = threading.Lock()
         self._analyzer: Analyzer | None = None
@@ -189,7 +192,11 @@ class JobSteps:
     def _work(self, lease: Lease) -> Iterator[LeaseKeeper]:
         """Keep the lease inside this context, and turn every way to leave it early into what the job needs."""
         keeper = LeaseKeeper(
-            self._store, lease, stall_seconds=self._settings.stall_seconds, is_draining=self._is_draining
+            self._store,
+            lease,
+            stall_seconds=self._settings.stall_seconds,
+            is_draining=self._is_draining,
+            on_move=self._on_move,
         )
         try:
             with keeper:

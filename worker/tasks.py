@@ -21,6 +21,7 @@ from celery.worker import state
 from worker.celery_app import ANALYZE_SEGMENT, FINISH_JOB, INDEX_JOB, SWEEP, create_celery, ring
 from worker.drain import DrainFlag
 from worker.forgetting import Forgetting
+from worker.hang_switch import HangSwitch
 from worker.media import LocalMediaStore
 from worker.redis_client import StoreUnavailableError, create_redis_client
 from worker.safe_decoder import UnsafeDecoderError, require_safe_decoder
@@ -37,6 +38,8 @@ __all__ = ["create_worker", "run_worker"]
 
 _RESTART_RETRIES = 40
 """Of a command while Redis is away, half a second apart at most: 20 s, enough for its restart."""
+_NOTICE_SECONDS = 30.0
+"""How long after its segment was given up a process may take to notice it, before it is taken to hang."""
 _PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
@@ -78,6 +81,7 @@ def _register_tasks(
     app: Celery, queue: QueueSettings, settings: WorkerSettings, media: LocalMediaStore, drain: DrainFlag
 ) -> None:
     building = threading.Lock()
+    hang_switch = HangSwitch(settings.stall_seconds + _NOTICE_SECONDS)
 
     @cache
     def build_steps() -> "JobSteps":
@@ -87,7 +91,14 @@ def _register_tasks(
 
         keep_spare()
         store = WorkStore(create_redis_client(queue, retries=_RESTART_RETRIES), queue)
-        return JobSteps(store, media, settings, ring=lambda bell: ring(app, bell), is_draining=drain.is_set)
+        return JobSteps(
+            store,
+            media,
+            settings,
+            ring=lambda bell: ring(app, bell),
+            is_draining=drain.is_set,
+            on_move=hang_switch.put_off,
+        )
 
     def get_steps() -> "JobSteps":
         with building:
@@ -109,7 +120,8 @@ def _register_tasks(
 
     def run(step: Callable[["JobSteps"], None]) -> None:
         try:
-            step(get_steps())
+            with hang_switch.armed():
+                step(get_steps())
         except StoreUnavailableError as error:
             logger.warning("left to the sweeper: %s", error)
         except MemoryError:  # past this border it would take the main process down as well
