@@ -1,7 +1,7 @@
 """The hang switch: ends a process that gives no sign of progress for too long, whatever its threads are stuck in.
 
-A thread of C (faulthandler's), which needs neither the interpreter's lock nor memory: a process may hang in native code or
-for ever in the start of a thread for which there was no memory, and then nothing written in Python can be relied on.
+A thread of C (faulthandler's), which needs neither the interpreter's lock nor memory: a process may hang in native code
+or for ever in the start of a thread for which there was no memory, and then nothing written in Python is reliable.
 """
 
 import faulthandler
