@@ -406,7 +406,7 @@ def test_request_is_logged_without_its_query(client: httpx.Client, caplog: pytes
         request_id = client.post("/v1/jobs", params={"file_name": "private.mp4"}, content=b"x").headers["x-request-id"]
         client.get("/v1/nowhere%0Aforged line")
 
-    assert "POST '/v1/jobs' 202, " in caplog.text
+    assert "POST /v1/jobs 202, " in caplog.text
     assert request_id in caplog.text
     assert "private" not in " ".join(record.getMessage() for record in caplog.records if record.name != "httpx")
     assert "\nforged" not in caplog.text
