@@ -14,7 +14,7 @@ export UV_CACHE_DIR := $(CURDIR)/.venv/cache
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 endif
 
-.PHONY: help setup demo serve test lint audit bench lock test-deploy clean
+.PHONY: help setup demo serve test lint audit bench lock test-faults test-page test-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,12 @@ audit: setup ## known vulnerabilities of what is locked (asks the OSV service; e
 bench: setup ## speed of every stage on VIDEO; writes OUT/bench.json
 	@mkdir -p "$(OUT)"
 	$(BIN)/python -m tests.bench.pipeline "$(VIDEO)" --json "$(OUT)/bench.json"
+
+test-faults: setup ## kill every part at random moments; EMOCLIP_FAULT_RUNS of each kind (50), EMOCLIP_FAULT_SEED
+	$(BIN)/python -m tests.bench.faults --json tests/bench/results/faults.json
+
+test-page: setup ## the page in a real Chromium (needs one: apt-get install chromium); `make test` has these tests, too
+	$(BIN)/python -m pytest tests/page -rs
 
 lock: setup ## resolve pyproject.toml into requirements.lock; versions already locked stay
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
