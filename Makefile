@@ -58,6 +58,7 @@ bench: setup ## speed of every stage on VIDEO; writes OUT/bench.json
 
 test-faults: setup ## kill every part at random moments; EMOCLIP_FAULT_RUNS of each kind (50), EMOCLIP_FAULT_SEED
 	$(BIN)/python -m tests.bench.faults --json tests/bench/results/faults.json
+	$(BIN)/python -m tests.bench.upload_faults --runs "$${EMOCLIP_FAULT_RUNS:-50}" --json tests/bench/results/upload_faults.json
 
 test-page: setup ## the page in a real Chromium (needs one: apt-get install chromium); `make test` has these tests, too
 	$(BIN)/python -m pytest tests/page -rs
