@@ -2,7 +2,7 @@
 
 Each format writes `--rows` rows of one face; each annotated video draws one face into every frame of a video with
 sound, of two lengths. `grown_mib` is how far this process' memory rose at most while it wrote, `children_mib` the
-largest memory of the decoding and muxing processes so far: both must not follow the length. `load_average` tells
+largest memory of the decoding and the muxing process: both must not follow the length. `load_average` tells
 whether the machine was free.
 """
 
@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 
 import torch
 
@@ -42,10 +41,19 @@ def iter_rows(count: int) -> Iterator[FrameRow]:
         yield FrameRow(frame=frame, pts_seconds=round(frame / 25, 6), faces=(face,))
 
 
-def read_peak_mib() -> float:
-    """Return the highest memory of this process since it was last forgotten."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+def read_peak_mib(process: str = "self") -> float:
+    """Return the highest memory of a process since it was last forgotten, 0 where there is none any more."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return max((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0)
+
+
+def read_children_mib() -> float:
+    """Return the highest memory of any process that this one has started and that still runs."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return max((read_peak_mib(child) for child in children), default=0.0)
 
 
 def forget_peak() -> float:
@@ -76,8 +84,16 @@ def measure_overlay(folder: Path, *, width: int, height: int, frames: int) -> di
     limits = DecodeLimits()
     index = index_video(video, sample_fps=None, limits=limits)
     rows = list(iter_rows(frames))
+    children_mib = 0.0
+
+    def look(done: int, total: int) -> None:
+        nonlocal children_mib
+        if done % 50 == 0:
+            children_mib = max(children_mib, read_children_mib())
+
     begin_mib, begin = forget_peak(), time.perf_counter()
-    sound = write_overlay(video, folder / "out.mp4", rows, index, OverlayOptions(EMOTION_COLORS), limits)
+    options = OverlayOptions(EMOTION_COLORS)
+    sound = write_overlay(video, folder / "out.mp4", rows, index, options, limits, on_progress=look)
     seconds = time.perf_counter() - begin
     return {
         "video": f"{width}x{height}",
@@ -85,7 +101,7 @@ def measure_overlay(folder: Path, *, width: int, height: int, frames: int) -> di
         "sound": sound,
         "frames_per_second": round(frames / seconds, 1),
         "grown_mib": round(read_peak_mib() - begin_mib, 1),
-        "children_mib": round(getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+        "children_mib": round(children_mib, 1),
     }
 
 
