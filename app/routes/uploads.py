@@ -137,7 +137,7 @@ async def create_upload(
     """Make an upload. Its id is that of the job to be; a first piece may come along."""
     length_bytes = read_size(request.headers, "upload-length")
     metadata, parameters = read_metadata(request.headers)
-    has_piece = "content-type" in request.headers or request.headers.get("content-length", "0") != "0"
+    has_piece = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
     if has_piece:
         _check_piece_type(request)
     await callbacks.check(parameters.callback_url)
