@@ -10,11 +10,13 @@ narrow is found all the same.
 
 import json
 import os
+import queue
 import socket
-import sys
+import threading
 import time
 import traceback
 from mmap import mmap
+from types import TracebackType
 from typing import Any
 
 import av
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 
 from worker.decode_messages import FRAME, HEADER, INDEX_LENGTHS, REQUEST_LENGTH, SLOTS, DecodeRequest, Kind
 from worker.display_matrix import UPRIGHT, Orientation, orientation_of_rotation, parse_display_matrix
-from worker.frame_selection import planned_frames, sampled_frames
+from worker.frame_selection import Selected, planned_frames, sampled_frames
 from worker.packet_index import index_packets
 from worker.sandbox import enter_sandbox
 from worker.video_source import TOO_MUCH_MEMORY, VideoError
@@ -38,16 +40,18 @@ class Channel:
 
     def __init__(self) -> None:
         self._last_sent = time.monotonic()
+        self._sending = threading.Lock()
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
-        """Write one message; the process ends where nobody reads it."""
+        """Write one message, from any thread; the process ends where nobody reads it."""
         message = memoryview(HEADER.pack(kind, len(payload)) + payload)
-        try:
-            while message:
-                message = message[os.write(1, message) :]
-        except BrokenPipeError:
-            sys.exit(0)
-        self._last_sent = time.monotonic()
+        with self._sending:
+            try:
+                while message:
+                    message = message[os.write(1, message) :]
+            except BrokenPipeError:
+                os._exit(0)
+            self._last_sent = time.monotonic()
 
     def send_json(self, kind: Kind, **content: object) -> None:
         """Write one message with a JSON object."""
@@ -63,7 +67,7 @@ class Channel:
         with socket.socket(fileno=os.dup(0)) as control:
             begin, descriptors, _, _ = socket.recv_fds(control, REQUEST_LENGTH.size, 2)
         if not begin:
-            sys.exit(0)  # never needed: the parent is gone, or has another one
+            os._exit(0)  # never needed: the parent is gone, or has another one
         (length,) = REQUEST_LENGTH.unpack(begin + self.receive(REQUEST_LENGTH.size - len(begin)))
         return DecodeRequest.from_bytes(self.receive(length), descriptors)
 
@@ -73,7 +77,7 @@ class Channel:
         while len(content) < length:
             part = os.read(0, length - len(content))
             if not part:
-                sys.exit(0)
+                os._exit(0)
             content += part
         return content
 
@@ -99,6 +103,55 @@ class Shipper:
         target[:] = picture
         height, width, _ = picture.shape
         self._channel.send(Kind.FRAME, FRAME.pack(slot, number, pts_seconds, height, width))
+
+
+class Shipping:
+    """Ships frames in a thread of its own, so that the next one is decoded while the last one is converted.
+
+    At most three frames are alive: one being decoded, one waiting, one being converted.
+    """
+
+    def __init__(self, shipper: Shipper) -> None:
+        self._shipper = shipper
+        self._waiting: queue.SimpleQueue[Selected | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(2)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="shipping")
+
+    def __enter__(self) -> "Shipping":
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no room for its stack
+            raise MemoryError from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # what was decoded before an error is still shipped
+        self._waiting.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def put(self, selected: Selected) -> None:
+        """Hand a frame over, waiting for room; raises what went wrong with an earlier one."""
+        self._room.acquire()
+        if self._error is not None:
+            raise self._error
+        self._waiting.put(selected)
+
+    def _run(self) -> None:
+        while (selected := self._waiting.get()) is not None:
+            number, pts_seconds, frame = selected
+            try:
+                self._shipper.ship(frame, number=number, pts_seconds=pts_seconds)
+            except BaseException as error:
+                self._error = error
+                self._room.release()
+                return
+            del selected, frame  # a frame kept here would be one more alive
+            self._room.release()
 
 
 class Turn:
@@ -136,8 +189,9 @@ def _view_pixels(rgb: av.VideoFrame) -> NDArray[np.uint8]:
 def _ship_frames(channel: Channel, request: DecodeRequest) -> None:
     shipper = Shipper(channel, request)
     select = sampled_frames if request.frames is None else planned_frames
-    for number, pts_seconds, frame in select(request, channel.beat):
-        shipper.ship(frame, number=number, pts_seconds=pts_seconds)
+    with Shipping(shipper) as shipping:
+        for selected in select(request, channel.beat):
+            shipping.put(selected)
 
 
 def _send_index(channel: Channel, request: DecodeRequest) -> None:

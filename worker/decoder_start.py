@@ -27,6 +27,8 @@ ENVIRONMENT = {
     # glibc: keep the memory of pictures for the next ones; giving it back and faulting it in again takes 2 ms at 1080p
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    # one arena: each further one reserves address space, of which there is a limit
+    "MALLOC_ARENA_MAX": "1",
 }
 
 
