@@ -118,18 +118,24 @@ class JobWatcher:
                 watch.stop()
 
     async def _look_until_nobody_watches(self) -> None:
+        clock = asyncio.get_running_loop().time
+        due_at = clock()
         while self._watches:
             self._look_now.clear()
-            pause = _LOOK_SECONDS
-            known = {job_id: self._seen[job_id][0] if job_id in self._seen else None for job_id in self._watches}
+            known: dict[str, Pulse | None] = dict.fromkeys(
+                job_id for job_id in self._watches if job_id not in self._seen
+            )
+            if clock() >= due_at:  # otherwise it is for the new ones alone
+                due_at = clock() + _LOOK_SECONDS
+                known |= {job_id: pulse for job_id, (pulse, _) in self._seen.items()}
             try:
                 changed = await to_thread.run_sync(self._read_changed, known, limiter=self._thread)
             except StoreUnavailableError as error:
                 logger.warning("streams wait for the store: %s", error)
-                pause = _STORE_PAUSE_SECONDS
+                due_at = clock() + _STORE_PAUSE_SECONDS
             except Exception:  # nobody would start it again
                 logger.exception("watched jobs cannot be read")
-                pause = _STORE_PAUSE_SECONDS
+                due_at = clock() + _STORE_PAUSE_SECONDS
             else:
                 for job_id, (pulse, job) in changed.items():
                     if job_id in self._watches:
@@ -137,7 +143,7 @@ class JobWatcher:
                     for watch in self._watches.get(job_id, ()):
                         watch.tell(job)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look_now.wait(), pause)
+                await asyncio.wait_for(self._look_now.wait(), due_at - clock())
 
     def _read_changed(self, known: dict[str, Pulse | None]) -> dict[str, tuple[Pulse, JobSnapshot | None]]:
         pulses = dict(zip(known, self._store.get_pulses(list(known)), strict=True))
