@@ -44,7 +44,8 @@ def encode_metadata(**values: str) -> str:
 
 def begin(uploads_url: str, *, length: int = len(VIDEO), headers: dict[str, str] | None = None) -> str:
     """Begin an upload; returns its URL."""
-    response = httpx.post(uploads_url, headers={**VERSION, "Upload-Length": str(length), **(headers or {})})
+    wanted = {**VERSION, "Upload-Length": str(length), **(headers or {})}
+    response = httpx.post(uploads_url, headers=wanted, timeout=60)
     assert response.status_code == 201, response.text
     return uploads_url.removesuffix("/v1/uploads") + response.headers["location"]
 
@@ -59,7 +60,7 @@ def send(
 
 
 def ask(upload_url: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    return httpx.head(upload_url, headers={**VERSION, **(headers or {})})
+    return httpx.head(upload_url, headers={**VERSION, **(headers or {})}, timeout=60)
 
 
 def get_offset(upload_url: str) -> int:
