@@ -73,10 +73,10 @@ def main() -> int:
                     _say(f"BROKEN by {kind!r}, seed {arguments.seed}, run {run}: {error}")
                     _say(tail_text(site.log, lines=60))
                     return 1
-            result = _summarise(kind, strikes, seed=arguments.seed, seconds=time.monotonic() - begin)
+                result = _summarise(kind, strikes, seed=arguments.seed, seconds=time.monotonic() - begin)
+                if arguments.json:  # after each, so that a campaign cut short has counted what it did
+                    _merge(arguments.json, result)
             _say(json.dumps(result))
-            if arguments.json:
-                _merge(arguments.json, result)
     return 0
 
 

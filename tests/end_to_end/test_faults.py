@@ -22,6 +22,9 @@ from worker.index import fallback_plan
 from worker.pipeline import analyse_video
 from worker.settings import WorkerSettings
 
+# the waits are long enough for a machine with ten times as much to do; several stand in one test
+pytestmark = pytest.mark.timeout(1200)
+
 FRAMES = 80
 SEGMENTS = 10
 
