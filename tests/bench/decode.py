@@ -4,7 +4,7 @@ Every frame of each video is decoded to an RGB array twice, by PyAV in this proc
 child process and shared memory, with the same number of threads, in turns; the figures are medians of `--rounds`. As in
 a worker, one child waits ahead, and the next one is started beside the decoding. `ratio` is of whole videos,
 `steady_ratio` begins with the first frame. Without VIDEO, two are made: a small
-one and one of 1920 x 1080. `load_average` tells whether the machine was free.
+one and one of 1920 x 1080. `load_average` tells whether the machine was free, and `priority` whether that mattered.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.hardware import describe_hardware
+from tests.bench.report import describe_priority
 from tests.videos import SMALL_GOP, face_scene, write_video
 from worker.decode import DecodeLimits, iter_frames
 from worker.decoder_start import drop_spare, keep_spare
@@ -108,6 +109,7 @@ def main() -> int:
         "command": " ".join(["python -m tests.bench.decode", *(Path(part).name for part in sys.argv[1:])]),
         "hardware": describe_hardware(torch.device("cpu")),
         "load_average": os.getloadavg()[0],
+        "priority": describe_priority(),
         "threads": options.threads,
         "rounds": options.rounds,
         "results": results,

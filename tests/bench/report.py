@@ -10,7 +10,7 @@ import torch
 
 from model.hardware import describe_hardware
 
-__all__ = ["write_report"]
+__all__ = ["describe_priority", "write_report"]
 
 
 def write_report(module: str, results: object, output: Path | None, *, settings: Mapping[str, str]) -> None:
@@ -19,6 +19,7 @@ def write_report(module: str, results: object, output: Path | None, *, settings:
         "command": " ".join([f"python -m {module}", *(_show(argument) for argument in sys.argv[1:])]),
         "hardware": describe_hardware(torch.device("cpu")),
         "load_average": round(os.getloadavg()[2], 2),
+        "priority": describe_priority(),
         "settings": dict(settings),
         "results": results,
     }
@@ -27,6 +28,13 @@ def write_report(module: str, results: object, output: Path | None, *, settings:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text + "\n", encoding="utf-8")
     print(text)  # noqa: T201  # a command line tool
+
+
+def describe_priority() -> str:
+    """Return how this process, and all that it starts, is preferred to whatever else the machine does."""
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        return f"nice {os.nice(0)}"
+    return f"real-time {os.sched_getparam(0).sched_priority}"
 
 
 def _show(argument: str) -> str:
