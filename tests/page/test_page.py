@@ -22,6 +22,8 @@ from worker.work_store import WorkStore
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;.mp4"
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine gives the browser little time
+
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -44,7 +46,7 @@ def rows() -> list[FrameRow]:
 
 def open_job(page: Page, job_id: str, *, rows: int = 175) -> None:
     """Go to a job and return when its chart is drawn."""
-    page.goto(f"/#job={job_id}")
+    page.goto(f"/#job={job_id}", wait_until="commit")
     expect(page.locator("#chart")).to_have_attribute("data-drawn", str(rows))
 
 
@@ -72,7 +74,9 @@ def test_first_visit_says_what_to_do_and_what_the_numbers_mean(page: Page) -> No
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.get_by_text("Drop a video here")).to_be_visible()
     expect(page.locator("#start")).to_contain_text("not what a person feels")
-    expect(page.locator("#start")).to_contain_text("must not be used to infer emotions of people at work or in education")
+    expect(page.locator("#start")).to_contain_text(
+        "must not be used to infer emotions of people at work or in education"
+    )
     expect(page.get_by_text("None yet.")).to_be_visible()
     assert page.locator("#legend-start li").all_inner_texts() == [emotion.value for emotion in EMOTIONS]
 
