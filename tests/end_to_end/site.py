@@ -24,7 +24,7 @@ from worker.settings import QueueSettings, WorkerSettings
 from worker.store import new_job_id
 from worker.work_store import INDEX, Bell, WorkStore
 
-RECOVERY_SECONDS = 150
+RECOVERY_SECONDS = 400
 """Bound of every wait: a lease, a sweep, a new process that loads torch on a busy machine, and the analysis."""
 SKEWS_SECONDS = (3600, -3600)
 """How far the clocks of the first, second, third... worker are wrong, in turn: no decision may depend on them."""
