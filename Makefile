@@ -14,7 +14,7 @@ export UV_CACHE_DIR := $(CURDIR)/.venv/cache
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 endif
 
-.PHONY: help setup demo serve test lint audit bench lock test-faults test-page test-deploy clean
+.PHONY: help setup demo serve test lint audit bench lock test-faults test-load test-hostile test-page test-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,15 @@ bench: setup ## speed of every stage on VIDEO; writes OUT/bench.json
 test-faults: setup ## kill every part at random moments; EMOCLIP_FAULT_RUNS of each kind (50), EMOCLIP_FAULT_SEED
 	$(BIN)/python -m tests.bench.faults --json tests/bench/results/faults.json
 	$(BIN)/python -m tests.bench.upload_faults --runs "$${EMOCLIP_FAULT_RUNS:-50}" --json tests/bench/results/upload_faults.json
+
+test-load: setup ## the service under load, and 300 jobs one after the other; writes tests/bench/results/{load,soak}.json
+	$(BIN)/python -m tests.bench.load --json tests/bench/results/load.json
+	$(BIN)/python -m tests.bench.soak --json tests/bench/results/soak.json
+
+test-hostile: setup ## all hostile media through the service, and thousands of mutated videos and made-up requests
+	EMOCLIP_ALL_MEDIA=1 EMOCLIP_MUTATIONS="$${EMOCLIP_MUTATIONS:-2000}" EMOCLIP_SCHEMA_EXAMPLES=200 $(BIN)/python -m pytest \
+	    tests/end_to_end/test_hostile_media.py tests/worker/test_hostile_mutations.py tests/app/test_schema.py \
+	    --timeout 7200 --hypothesis-show-statistics
 
 test-page: setup ## the page in a real Chromium (needs one: apt-get install chromium); `make test` has these tests, too
 	$(BIN)/python -m pytest tests/page -rs
