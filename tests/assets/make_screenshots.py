@@ -8,16 +8,17 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageColor
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from app.embedded import run_service
+from app.palette import EMOTION_COLORS
 from tests.page.conftest import find_chromium
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER / "sample.mp4"
 WAIT_MS = 600_000
-PAGE_COLOURS, PICTURE_COLOURS = 80, 170
+PAGE_COLOURS, PICTURE_COLOURS = 80, 169
 """The most frequent colours, which are the page's own, stay as they are; the rest serve the video's picture."""
 
 
@@ -48,7 +49,8 @@ def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, sch
 def pack(image: Image.Image) -> Image.Image:
     """Return the image with a palette: a third of the bytes."""
     counted = Counter(image.getdata()).most_common(PAGE_COLOURS)
-    frequent = [channel for color, _ in counted for channel in color]
+    swatches = [ImageColor.getrgb(color) for color in EMOTION_COLORS.values()]  # too small to be frequent
+    frequent = [channel for color in [*swatches, *(color for color, _ in counted)] for channel in color]
     others = image.quantize(PICTURE_COLOURS).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([*frequent, *others][: 256 * 3])
