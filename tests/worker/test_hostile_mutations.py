@@ -6,6 +6,7 @@ A bounded, always equal sample runs in `make test`. EMOCLIP_MUTATIONS=5000 tries
 
 import os
 from collections.abc import Callable, Iterator
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -188,7 +189,8 @@ def test_a_mutated_video_gives_one_row_a_frame_or_an_error_of_ours(
         event("all frames" if len(frames) == FRAMES else "other frames")
         assert [frame.number for frame in frames] == list(range(len(frames)))
         assert len(frames) == videos.count_decodable_frames(path)
-        assert all(later.pts_seconds >= 0 for later in frames)
+        # a falsified clock may run backwards, before its first time, too; it is what the decoder says
+        assert all(isfinite(frame.pts_seconds) for frame in frames)
 
     assert opened.take() == {name}
     assert len(decoder_pids()) == 1, "the spare alone is left"
