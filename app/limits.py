@@ -152,7 +152,7 @@ class LimitBook:
         if not owner or not (limits.open_jobs or limits.bytes_per_day):
             return
         ttl_ms = round(ttl_seconds * 1000)
-        arguments = [upload_id, ttl_ms, limits.open_jobs, size_bytes, limits.bytes_per_day, _DAY_MS]
+        arguments: list[str | int] = [upload_id, ttl_ms, limits.open_jobs, size_bytes, limits.bytes_per_day, _DAY_MS]
         with translate_redis_errors():
             answer: Any = self._admit(keys=_upload_keys(owner), args=arguments)
         limit, wait_ms = answer
@@ -202,7 +202,7 @@ class LimitBook:
     def _give_back(self, owner: str, upload_id: str, refund_bytes: int, *, leaves: bool) -> None:
         if not owner or (not leaves and (not refund_bytes or not self._limits.bytes_per_day)):
             return
-        arguments = [upload_id, refund_bytes, self._limits.bytes_per_day, _DAY_MS, int(leaves)]
+        arguments: list[str | int] = [upload_id, refund_bytes, self._limits.bytes_per_day, _DAY_MS, int(leaves)]
         try:
             with translate_redis_errors():
                 self._settle(keys=_upload_keys(owner), args=arguments)

@@ -57,9 +57,10 @@ class StageClock:
         with closing(items):
             while True:
                 with self.measure(stage):
-                    item = next(items, self)
-                if item is self:
-                    return
+                    try:
+                        item = next(items)
+                    except StopIteration:
+                        return
                 yield item
 
     def read(self) -> SegmentWork:

@@ -111,7 +111,7 @@ def test_job_in_segments_gives_the_rows_of_one_pass(bench: Bench, video: Path, u
     assert (job.video.frame_count, job.video.analysed_frames, job.video.width) == (FRAMES, FRAMES, 320)
     assert job.progress.frames_done == job.progress.frames_total == FRAMES
     assert job.model is not None
-    assert len(job.model.sha256) == 12
+    assert len(job.model.sha256) == 64
 
 
 def test_sampled_job_counts_its_frames_and_those_of_the_video(bench: Bench, video: Path) -> None:
