@@ -40,8 +40,8 @@ class Site:
         )
 
     def count_keys(self) -> int:
-        """Return the number of keys that belong to jobs."""
-        return sum(1 for _ in self.redis.scan_iter("emoclip:job*", count=1000))
+        """Return the number of keys that belong to single jobs; an owner's index, one key, outlives them."""
+        return sum(1 for _ in self.redis.scan_iter("emoclip:job:*", count=1000))
 
 
 @contextlib.contextmanager
