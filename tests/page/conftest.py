@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.app.conftest import (  # noqa: F401  # fixtures of the API's own tests
     create_server,
@@ -22,8 +22,8 @@ from tests.app.conftest import (  # noqa: F401  # fixtures of the API's own test
     url,
 )
 
-WAIT_MS = 150_000
-"""A machine may be busy; nothing waits for it to pass."""
+WAIT_MS = 30_000
+"""Far more than anything takes; nothing waits for it to pass."""
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _REFUSED = "Failed to load resource"
 
@@ -79,13 +79,20 @@ def watch(url: str) -> Watch:  # noqa: F811  # the fixture imported above
     return Watch(url)
 
 
-@pytest.fixture
-def page(browser: Browser, url: str, watch: Watch) -> Iterator[Page]:  # noqa: F811  # the fixture imported above
-    """A watched page of a desktop's size, not yet at any address; relative ones are the server's."""
-    context = browser.new_context(base_url=url, viewport={"width": 1200, "height": 900}, locale="en-GB")
+@pytest.fixture(scope="module")
+def context(browser: Browser, session_url: str) -> Iterator[BrowserContext]:  # noqa: F811  # imported above
+    """One visitor for the tests of a file: the page keeps nothing, but the browser need not fetch its parts again."""
+    context = browser.new_context(base_url=session_url, viewport={"width": 1200, "height": 900}, locale="en-GB")
     context.set_default_timeout(WAIT_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, url: str, watch: Watch) -> Iterator[Page]:  # noqa: F811  # the fixture imported above
+    """A watched page of a desktop's size, not yet at any address; relative ones are the server's."""
     page = context.new_page()
     watch.attach(page)
     yield page
-    context.close()
+    page.close()
     assert watch.errors == []

@@ -11,9 +11,9 @@ from tests.page.conftest import WAIT_MS
 from tests.worker.worker_process import run_worker
 from worker.settings import QueueSettings, WorkerSettings
 
-ANALYSIS_MS = 2 * WAIT_MS
+ANALYSIS_MS = 6 * WAIT_MS
 
-pytestmark = pytest.mark.timeout(900)  # a worker loads its networks, and a machine may be busy
+pytestmark = pytest.mark.timeout(300)  # a worker loads its networks, and a machine may be busy
 
 
 @pytest.fixture
