@@ -45,7 +45,15 @@ def start_serving(environment: dict[str, str], log: Path) -> subprocess.Popen[by
     """Start `emoclip serve` and return when it says that it is ready."""
     command = [sys.executable, "-m", "app.cli", "serve", "--port", str(find_free_port())]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=True,
+            # a suite that runs in the background ignores Ctrl-C, and its children inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
     deadline = time.monotonic() + WAIT_SECONDS
     while "is ready on" not in log.read_text():
         assert process.poll() is None, log.read_text()
