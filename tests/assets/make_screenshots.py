@@ -5,7 +5,6 @@ Run: `python -m tests.assets.make_screenshots`. Needs a Chromium; runs the whole
 
 import io
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from PIL import Image, ImageColor
@@ -18,8 +17,10 @@ from tests.page.conftest import find_chromium
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER / "sample.mp4"
 WAIT_MS = 600_000
-PAGE_COLOURS, PICTURE_COLOURS = 80, 169
+PAGE_COLOURS, PICTURE_COLOURS = 80, 167
 """The most frequent colours, which are the page's own, stay as they are; the rest serve the video's picture."""
+DELETE_COLOURS = ("#b3261e", "#ff9a90")
+"""Of the button, as style.css has them."""
 
 
 def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, scheme: str, scale: float = 1) -> None:
@@ -48,9 +49,10 @@ def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, sch
 
 def pack(image: Image.Image) -> Image.Image:
     """Return the image with a palette: a third of the bytes."""
-    counted = Counter(image.getdata()).most_common(PAGE_COLOURS)
-    swatches = [ImageColor.getrgb(color) for color in EMOTION_COLORS.values()]  # too small to be frequent
-    frequent = [channel for color in [*swatches, *(color for color, _ in counted)] for channel in color]
+    counted = sorted(image.getcolors(image.width * image.height) or [], reverse=True)[:PAGE_COLOURS]
+    rare = [*EMOTION_COLORS.values(), *DELETE_COLOURS]  # too small to be frequent
+    kept = [*map(ImageColor.getrgb, rare), *(color for _, color in counted if isinstance(color, tuple))]
+    frequent = [channel for color in kept for channel in color]
     others = image.quantize(PICTURE_COLOURS).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([*frequent, *others][: 256 * 3])
