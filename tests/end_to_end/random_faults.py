@@ -221,7 +221,7 @@ def _upload_slowly(job: RunningJob) -> list[str]:
     except httpx.TransportError:
         return []
     assert answer.status_code == httpx.codes.ACCEPTED, answer.text
-    return [answer.json()["job_id"]]
+    return [answer.json()["id"]]
 
 
 FAULTS: dict[str, Fault] = {
