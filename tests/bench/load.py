@@ -16,6 +16,7 @@ import contextlib
 import os
 import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -88,16 +89,24 @@ async def time_health(url: str, *, seconds: float, pause_seconds: float = 0.01) 
 
 
 async def upload_all(url: str, content: bytes, *, videos: int) -> tuple[list[str], Counter[int]]:
-    """Send a video so many times at once, coming back when told to; return the jobs' URLs and the answers' statuses."""
+    """Send a video so many times at once, coming back when told to; return the jobs' URLs and the answers' statuses.
+
+    As any client on a busy network should, each repeats a request whose answer got lost under its Idempotency-Key.
+    """
     statuses: Counter[int] = Counter()
 
     async def upload(client: httpx.AsyncClient) -> str:
+        headers = {"Content-Type": "video/mp4", "Idempotency-Key": uuid.uuid4().hex}
         while True:
-            response = await client.post("/v1/jobs", content=content, headers={"Content-Type": "video/mp4"})
+            try:
+                response = await client.post("/v1/jobs", content=content, headers=headers)
+            except httpx.TransportError:
+                await asyncio.sleep(1)
+                continue
             statuses[response.status_code] += 1
-            if response.status_code == 202:
+            if response.is_success:
                 return response.headers["location"]
-            assert response.status_code in (429, 503), response.text
+            assert response.status_code in (409, 429, 503), response.text
             await asyncio.sleep(float(response.headers["retry-after"]))
 
     limits = httpx.Limits(max_connections=None)
