@@ -100,6 +100,7 @@ CHECKSUM_MISMATCH_STATUS = 460
 TUS_VERSION = "1.0.0"
 _JOB_RETRY_SECONDS = 15
 """Nobody knows when a job ends."""
+_FULL_RETRY_SECONDS = 60
 
 
 class ProblemCode(StrEnum):
@@ -168,7 +169,7 @@ class ApiError(Exception):
     code: ClassVar[ProblemCode]
     headers: ClassVar[Mapping[str, str]] = {}
     retry_seconds: int | None = None
-    """When to come back, where it is known better than `headers` can say."""
+    """When to come back, where that may help."""
 
 
 class UnauthorizedError(ApiError):
@@ -244,7 +245,7 @@ class UploadLockedError(ApiError):
 
     status = HTTPStatus.LOCKED
     code = ProblemCode.UPLOAD_LOCKED
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
     def __init__(self) -> None:
         super().__init__("Another request is sending this upload right now. Try again in a moment.")
@@ -255,7 +256,7 @@ class IdempotencyKeyBusyError(ApiError):
 
     status = HTTPStatus.CONFLICT
     code = ProblemCode.IDEMPOTENCY_KEY_BUSY
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
     def __init__(self) -> None:
         super().__init__("Another request with this Idempotency-Key is being served. Try again when it has ended.")
@@ -343,7 +344,7 @@ class TooManyUploadsError(ApiError):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = ProblemCode.TOO_MANY_UPLOADS
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
 
 class TooManyStreamsError(ApiError):
@@ -351,7 +352,7 @@ class TooManyStreamsError(ApiError):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = ProblemCode.TOO_MANY_STREAMS
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
 
 class RateLimitedError(ApiError):
@@ -359,7 +360,7 @@ class RateLimitedError(ApiError):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = ProblemCode.RATE_LIMITED
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
 
 class TooManyJobsError(ApiError):
@@ -367,7 +368,7 @@ class TooManyJobsError(ApiError):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = ProblemCode.TOO_MANY_JOBS
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_JOB_RETRY_SECONDS)}
+    retry_seconds = _JOB_RETRY_SECONDS
 
 
 class DailyBytesError(ApiError):
@@ -375,7 +376,7 @@ class DailyBytesError(ApiError):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = ProblemCode.DAILY_BYTES
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
 
 class QueueUnavailableError(ApiError):
@@ -383,7 +384,7 @@ class QueueUnavailableError(ApiError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = ProblemCode.QUEUE_UNAVAILABLE
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
     def __init__(self) -> None:
         super().__init__("The job store cannot be reached right now; nothing was changed. Try again in a moment.")
@@ -394,7 +395,7 @@ class NotReadyError(ApiError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = ProblemCode.NOT_READY
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": str(_RETRY_SECONDS)}
+    retry_seconds = _RETRY_SECONDS
 
 
 class StorageFullError(ApiError):
@@ -402,7 +403,7 @@ class StorageFullError(ApiError):
 
     status = HTTPStatus.INSUFFICIENT_STORAGE
     code = ProblemCode.STORAGE_FULL
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "60"}
+    retry_seconds = _FULL_RETRY_SECONDS
 
 
 def create_problem_response(request: Request, error: ApiError) -> Response:

@@ -12,7 +12,10 @@ from heapq import heapify, heappop, heappush
 from model.labels import EMOTIONS, Emotion
 from worker.contract import FrameRow
 
-__all__ = ["Span", "create_timeline"]
+__all__ = ["DEFAULT_HYSTERESIS", "DEFAULT_MIN_SPAN_SECONDS", "Span", "create_timeline"]
+
+DEFAULT_MIN_SPAN_SECONDS = 0.5
+DEFAULT_HYSTERESIS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,11 @@ class _Run:
 
 
 def create_timeline(
-    rows: Iterable[FrameRow], *, min_span_seconds: float = 0.5, margin: float = 0.1, max_gap_seconds: float = 0.5
+    rows: Iterable[FrameRow],
+    *,
+    min_span_seconds: float = DEFAULT_MIN_SPAN_SECONDS,
+    margin: float = DEFAULT_HYSTERESIS,
+    max_gap_seconds: float = 0.5,
 ) -> list[Span]:
     """Return the spans of all tracks, in the order of tracks and times.
 

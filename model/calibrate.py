@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.errors import ConfigError
 from model.labels import EMOTIONS
-from model.metrics import ACCURACY_WEIGHT, MACRO_F1_WEIGHT
+from model.metrics import compute_s
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 BISECTIONS = 50
@@ -69,7 +69,7 @@ def fit_offsets(
 
     def score(candidate: NDArray[np.float64]) -> float:
         chosen = (logits + candidate).argmax(axis=1)
-        return float(np.mean([_s(labels[r], chosen[r], logits.shape[1]) for r in resamples]))
+        return float(np.mean([compute_s(labels[r], chosen[r]) for r in resamples]))
 
     for _ in range(OFFSET_PASSES):
         for label in fitted:
@@ -92,7 +92,7 @@ def cross_validated_s(
     for fold in range(FOLDS):
         offsets = fit_offsets(logits[folds != fold], labels[folds != fold], given=given)
         chosen[folds == fold] = (logits[folds == fold] + offsets).argmax(axis=1)
-    return _s(labels, chosen, logits.shape[1])
+    return compute_s(labels, chosen)
 
 
 def parse_shift(options: Sequence[str]) -> dict[int, float]:
@@ -119,11 +119,3 @@ def add_shift(logits: NDArray[np.floating], shift: Mapping[int, float]) -> NDArr
     for label, offset in shift.items():
         shifted[..., label] += offset
     return shifted
-
-
-def _s(labels: NDArray[np.integer], chosen: NDArray[np.integer], classes: int) -> float:
-    """S of decisions, see model/metrics.py."""
-    confusion = np.bincount(labels * classes + chosen, minlength=classes * classes).reshape(classes, classes)
-    hits, total = np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1)
-    f1 = 2 * hits / np.maximum(total, 1)
-    return float(ACCURACY_WEIGHT * hits.sum() / len(labels) + MACRO_F1_WEIGHT * f1.mean())

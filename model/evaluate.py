@@ -119,7 +119,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.card:
         evaluation = Evaluation(
             data=source.root.name,
-            command=f"python -m model.evaluate --{source.kind} {source.root.name}",
+            command=f"python -m model.evaluate --{source.kind} {source.root.name}"
+            + (f" --layout {source.layout}" if source.layout is not Layout.CLASS_FOLDERS else ""),
             seconds=seconds,
             hardware=describe_hardware(device),
             metrics=metrics,

@@ -109,9 +109,8 @@ def compute_metrics(
         ValueError: The shapes disagree, there is no item, or a label is no class.
     """
     _check(labels, probabilities, groups)
-    predictions = probabilities.argmax(axis=1)
-    cells = labels.astype(np.int64) * CLASSES + predictions
-    confusion = np.bincount(cells, minlength=CLASSES * CLASSES).reshape(CLASSES, CLASSES)
+    cells = labels.astype(np.int64) * CLASSES + probabilities.argmax(axis=1)
+    confusion = _count(cells)
     point = _Scores.of(confusion)
     spread = _Scores.of(_resample(cells, groups=groups, times=bootstrap)) if bootstrap else None
     class_intervals = [_interval(spread.f1[:, i]) if spread else None for i in range(CLASSES)]
@@ -184,6 +183,16 @@ def negative_log_likelihood(labels: NDArray[np.integer], probabilities: NDArray[
     """Return the mean of -log p(label) in nats; a probability of 0 counts as 1e-12 so that the mean stays finite."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+
+def compute_s(labels: NDArray[np.integer], predictions: NDArray[np.integer]) -> float:
+    """Return S alone of decisions (N,), for those who try many."""
+    return float(_Scores.of(_count(labels.astype(np.int64) * CLASSES + predictions)).s)
+
+
+def _count(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cells of the confusion matrix, one an item -> the matrix (7, 7)."""
+    return np.bincount(cells, minlength=CLASSES * CLASSES).reshape(CLASSES, CLASSES)
 
 
 @dataclass(frozen=True, slots=True)

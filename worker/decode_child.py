@@ -62,14 +62,14 @@ class Channel:
         if time.monotonic() - self._last_sent > BEAT_SECONDS:
             self.send(Kind.BEAT)
 
-    def receive_request(self) -> DecodeRequest:
-        """Wait for the request; the descriptors come with its first bytes."""
+    def receive_request(self) -> tuple[bytes, list[int]]:
+        """Wait for the request, and return it with the descriptors, which come with its first bytes."""
         with socket.socket(fileno=os.dup(0)) as control:
             begin, descriptors, _, _ = socket.recv_fds(control, REQUEST_LENGTH.size, 2)
         if not begin:
             os._exit(0)  # never needed: the parent is gone, or has another one
         (length,) = REQUEST_LENGTH.unpack(begin + self.receive(REQUEST_LENGTH.size - len(begin)))
-        return DecodeRequest.from_bytes(self.receive(length), descriptors)
+        return self.receive(length), descriptors
 
     def receive(self, length: int) -> bytes:
         """Read `length` bytes; the process ends where the parent is gone."""
@@ -219,7 +219,7 @@ def _send_index(channel: Channel, request: DecodeRequest) -> None:
 def main() -> None:
     """Serve one request and exit."""
     channel = Channel()
-    request = channel.receive_request()
+    request = DecodeRequest.from_bytes(*channel.receive_request())
     ring_bytes = 0 if request.ring_fd is None else SLOTS * request.slot_bytes
     report = enter_sandbox(memory_bytes=request.memory_bytes + ring_bytes, cpu_seconds=request.cpu_seconds)
     channel.send_json(Kind.STARTED, landlock_abi=report.landlock_abi)

@@ -6,8 +6,6 @@ the one file that it was handed. The pictures come from the parent, which has en
 """
 
 import os
-import socket
-import sys
 import traceback
 from fractions import Fraction
 
@@ -16,7 +14,7 @@ from av.container import OutputContainer
 
 from worker.audio_track import AudioTrack
 from worker.decode_child import Channel
-from worker.decode_messages import REQUEST_LENGTH, Kind
+from worker.decode_messages import Kind
 from worker.mux_messages import PACKET, MuxRequest
 from worker.sandbox import enter_sandbox
 from worker.video_source import VideoError
@@ -30,9 +28,12 @@ class _Output:
     def __init__(self, descriptor: int, channel: Channel) -> None:
         self._descriptor = descriptor
         self._channel = channel
+        self.is_finishing = False
+        """Only then does the parent listen: signs of life sent before would fill a pipe that nobody reads."""
 
     def write(self, content: bytes) -> int:
-        self._channel.beat()
+        if self.is_finishing:
+            self._channel.beat()
         left = memoryview(content)
         while left:
             left = left[os.write(self._descriptor, left) :]
@@ -45,21 +46,11 @@ class _Output:
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
 
-def _receive_request(channel: Channel) -> tuple[MuxRequest, int, int]:
-    """Return the request, the source's and the output's descriptor."""
-    with socket.socket(fileno=os.dup(0)) as control:
-        begin, descriptors, _, _ = socket.recv_fds(control, REQUEST_LENGTH.size, 2)
-    if not begin:
-        sys.exit(0)
-    (length,) = REQUEST_LENGTH.unpack(begin + channel.receive(REQUEST_LENGTH.size - len(begin)))
-    source_fd, output_fd = descriptors
-    return MuxRequest.from_bytes(channel.receive(length)), source_fd, output_fd
-
-
 def _mux(channel: Channel, request: MuxRequest, *, source_fd: int, output_fd: int) -> str:
     """Write the whole file; return what became of the sound."""
     time_base = Fraction(*request.time_base)
-    output = av.open(_Output(output_fd, channel), "w", format="mp4")
+    file = _Output(output_fd, channel)
+    output = av.open(file, "w", format="mp4")
     output.metadata.update(request.metadata)
     pictures = output.add_mux_stream(
         request.codec,
@@ -73,7 +64,7 @@ def _mux(channel: Channel, request: MuxRequest, *, source_fd: int, output_fd: in
         assert packet.dts is not None, "the parent's packets carry it"
         audio.mux_until(float(packet.dts * time_base))
         output.mux(packet)
-        channel.beat()
+    file.is_finishing = True
     audio.mux_until(None)
     _close(output)
     return audio.outcome
@@ -101,7 +92,8 @@ def _close(output: OutputContainer) -> None:
 def main() -> None:
     """Serve one request and exit."""
     channel = Channel()
-    request, source_fd, output_fd = _receive_request(channel)
+    content, (source_fd, output_fd) = channel.receive_request()
+    request = MuxRequest.from_bytes(content)
     report = enter_sandbox(
         memory_bytes=request.memory_bytes, cpu_seconds=request.cpu_seconds, file_bytes=request.file_bytes
     )

@@ -64,10 +64,14 @@ class MuxProcess:
             output_fd = os.open(output, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
             stack.callback(os.close, output_fd)
             self._child = start_decoder("worker.mux_child")
-            self._child.control.settimeout(limits.stall_seconds)
-            content = request.to_bytes()
-            sent = socket.send_fds(self._child.control, [content], [source_fd, output_fd])
-            self._child.control.sendall(content[sent:])
+            try:
+                self._child.control.settimeout(limits.stall_seconds)
+                content = request.to_bytes()
+                sent = socket.send_fds(self._child.control, [content], [source_fd, output_fd])
+                self._child.control.sendall(content[sent:])
+            except BaseException:
+                self._child.kill()
+                raise
 
     @property
     def pid(self) -> int:

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.exports.head import ResultHead
-from app.timeline import Span, create_timeline
+from app.timeline import DEFAULT_HYSTERESIS, DEFAULT_MIN_SPAN_SECONDS, Span, create_timeline
 from worker.contract import FrameRow
 
 __all__ = ["DEFAULT_HYSTERESIS", "DEFAULT_MIN_SPAN_SECONDS", "CaptionOptions", "iter_srt", "iter_vtt"]
-
-DEFAULT_MIN_SPAN_SECONDS = 0.5
-DEFAULT_HYSTERESIS = 0.1
 
 
 @dataclass(frozen=True, slots=True)

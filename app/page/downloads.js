@@ -35,7 +35,8 @@ export class Downloads {
   #createLink(id, format, fileName, smoothingSeconds) {
     const [title, use] = KNOWN[format] ?? [format.toUpperCase(), ""];
     const parameters = { format, ...(smoothingSeconds ? { smoothing_seconds: smoothingSeconds } : {}) };
-    const name = `${fileName.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}._ -]/gu, "_") || "emoclip"}.${format}`;
+    const suffix = format === "provenance" ? "provenance.json" : format;
+    const name = `${fileName.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}._ -]/gu, "_") || "emoclip"}.${suffix}`;
     const link = create("a", { className: "download", href: apiUrl(`jobs/${id}/result`, parameters).href, download: name });
     link.append(create("strong", {}, title), create("span", { className: "small" }, use));
     // a link cannot send a key

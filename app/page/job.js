@@ -14,7 +14,7 @@ import { EMOTIONS } from "./palette.js";
 import { Player } from "./player.js";
 import { Progress } from "./progress.js";
 import { RowPages } from "./rows.js";
-import { Timeline } from "./timeline.js";
+import { leader, Timeline } from "./timeline.js";
 
 const SMOOTHING_STEPS = [0, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 60];
 const DEBOUNCE_MS = 180;
@@ -84,6 +84,7 @@ export class JobView {
     this.stopping?.abort();
     this.rows?.stop();
     clearTimeout(this.timer);
+    clearTimeout(this.refreshTimer);
     Object.assign(this, { id: null, job: null, timeline: null, track: undefined, fetching: null, isStale: false });
     Object.assign(this, { previewFrom: null, nextPreview: null });
     this.player.seconds = 0;
@@ -235,7 +236,7 @@ export class JobView {
         this.fetching = null;
         // a long video that is just analysed must not keep the service busy with its own chart
         const pause = Math.max(500, 4 * (performance.now() - started));
-        if (this.isStale) this.timer = setTimeout(() => this.#refresh(), this.job && isTerminal(this.job) ? 0 : pause);
+        if (this.isStale) this.refreshTimer = setTimeout(() => this.#refresh(), this.job && isTerminal(this.job) ? 0 : pause);
       }
     }
   }
@@ -267,7 +268,7 @@ export class JobView {
     const absent = seconds < this.timeline.knownSeconds ? "not in the picture" : "not analysed yet";
     this.now.show(this.track === undefined || probabilities ? title : `${title}: ${absent}`, probabilities);
     this.now.showOthers(found?.row.faces.filter(({ track }) => track !== this.track) ?? []);
-    const leading = probabilities && EMOTIONS.reduce((a, b) => (probabilities[b.name] > probabilities[a.name] ? b : a)).name;
+    const leading = probabilities && leader(probabilities);
     this.chart.moveTo(seconds, probabilities ? `${title} ${leading} ${formatShare(probabilities[leading])}` : title);
     const end = formatTime(this.timeline.endSeconds, { decimals: 1 });
     byId("time").textContent = `${formatTime(seconds, { decimals: 1 })} / ${end}`;

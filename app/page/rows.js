@@ -33,8 +33,8 @@ export class RowPages {
     const wanted = seconds + TOLERANCE_SECONDS;
     const first = Math.floor(this.timeline.positionAt(wanted) / PAGE_ROWS);
     let found = null;
-    // the span's first row may stand on one page and the row looked for on the next
-    for (let number = first; number <= first + 1; number += 1) {
+    // the span's first row may stand pages before the row looked for
+    for (let number = first; number * PAGE_ROWS < this.timeline.data.rows; number += 1) {
       const rows = this.#page(number);
       if (!rows?.length || rows[0].pts_seconds > wanted) break;
       const index = findLast(rows, wanted);

@@ -34,7 +34,7 @@ def test_docstring_draws_every_error() -> None:
 def test_every_unavailability_says_when_to_come_back() -> None:
     passing = {429, 503, 507}
 
-    assert all("Retry-After" in error.headers for error in ApiError.__subclasses__() if error.status in passing)
+    assert all(error.retry_seconds for error in ApiError.__subclasses__() if error.status in passing)
 
 
 def test_bug_is_logged_and_not_shown(queue: QueueSettings, caplog: pytest.LogCaptureFixture) -> None:
