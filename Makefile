@@ -58,7 +58,7 @@ bench: setup ## speed of every stage on VIDEO; writes OUT/bench.json
 
 test-faults: setup ## kill every part at random moments; EMOCLIP_FAULT_RUNS of each kind (50), EMOCLIP_FAULT_SEED
 	$(BIN)/python -m tests.bench.faults --json tests/bench/results/faults.json
-	$(BIN)/python -m tests.bench.upload_faults --runs "$${EMOCLIP_FAULT_RUNS:-50}" --json tests/bench/results/upload_faults.json
+	$(BIN)/python -m tests.bench.upload_faults --runs "$${EMOCLIP_FAULT_RUNS:-50}" --seed "$${EMOCLIP_FAULT_SEED:-1}" --json tests/bench/results/upload_faults.json
 
 test-load: setup ## the service under load, and 300 jobs one after the other; writes tests/bench/results/{load,soak}.json
 	$(BIN)/python -m tests.bench.load --json tests/bench/results/load.json

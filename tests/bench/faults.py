@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import shlex
 import sys
 import tempfile
 import time
@@ -92,20 +93,17 @@ def _summarise(kind: str, strikes: list[Strike], *, seed: int, seconds: float) -
         "ends": dict(sorted(ends.items())),
         "ended_workers": sum(strike.ended_workers for strike in strikes),
         "slowest_recovery_seconds": round(max(strike.recovery_seconds for strike in strikes), 1),
-        "seed": seed,
         "seconds": round(seconds),
+        "command": f"python -m tests.bench.faults --kinds {shlex.quote(kind)} --runs {len(strikes)} --seed {seed}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f} at the end",
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).date().isoformat(),
     }
 
 
 def _merge(path: Path, result: dict[str, object]) -> None:
     before = json.loads(path.read_text())["faults"] if path.exists() else []
-    report = {
-        "command": "make test-faults",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f} at the end",
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "faults": [*(other for other in before if other["kind"] != result["kind"]), result],
-    }
+    report = {"faults": [*(other for other in before if other["kind"] != result["kind"]), result]}
     path.write_text(json.dumps(report, indent=2) + "\n")
 
 
