@@ -84,9 +84,10 @@ local upload, uploads, bells, job = unpack(KEYS)
 if redis.call('EXISTS', job) == 1 then return 0 end
 redis.call('UNLINK', upload)
 redis.call('ZREM', uploads, ARGV[1])
-redis.call('ZREM', bells, 'upload|' .. ARGV[1])
--- the bytes lie outside of Redis: the bell rings until someone says that they are gone
+-- the bytes lie outside of Redis: the bell rings until someone says that they are gone. It is added before the other is
+-- taken away: a set that is empty in between loses its time to live.
 redis.call('ZADD', bells, whole(now), 'erase|' .. ARGV[1])
+redis.call('ZREM', bells, 'upload|' .. ARGV[1])
 return 1
 """
 )

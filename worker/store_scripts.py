@@ -331,11 +331,12 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', bells, '-inf', whole(now), '
   elseif unit == 'upload' then
     -- a resumable upload that may have expired; each of its pieces gives it time anew
     local left = redis.call('PTTL', 'emoclip:upload:' .. job_id)
-    redis.call('ZREM', bells, member)
     if left > 0 then
       redis.call('ZADD', bells, whole(now + left), member)
     else
+      -- added before the other is taken away: a set that is empty in between loses its time to live
       redis.call('ZADD', bells, whole(now + bell_ms), 'erase|' .. job_id)
+      redis.call('ZREM', bells, member)
       table.insert(ring, 'erase|' .. job_id)
     end
   elseif fields[1] ~= 'queued' and fields[1] ~= 'processing' then

@@ -181,3 +181,30 @@ def test_every_key_of_an_upload_expires(store: IntakeStore, redis_client: redis.
     store.create_resumed(to_job(open_upload(store, owner="a")))
 
     assert [key for key in redis_client.scan_iter("emoclip:*") if redis_client.ttl(key) < 0] == []
+
+
+@pytest.mark.parametrize("expires", [True, False], ids=["expired", "dropped"])
+def test_bells_keep_their_time_to_live_when_their_only_one_is_replaced(
+    store: IntakeStore, redis_client: redis.Redis, expires: bool
+) -> None:
+    upload = open_upload(store, ttl_seconds=0.01 if expires else DAY)
+
+    if expires:
+        assert poll(lambda: store.get_upload(upload.upload_id) is None)
+        WorkStore(redis_client, QueueSettings()).sweep()
+    else:
+        store.drop_upload(upload)
+
+    assert redis_client.zrange("emoclip:bells", 0, -1) == [f"erase|{upload.upload_id}".encode()]
+    assert redis_client.ttl("emoclip:bells") > DAY
+
+
+def test_bells_keep_their_time_to_live_when_their_only_upload_goes_on(
+    store: IntakeStore, redis_client: redis.Redis
+) -> None:
+    upload = open_upload(store)
+    redis_client.zadd("emoclip:bells", {f"upload|{upload.upload_id}": 0})
+
+    WorkStore(redis_client, QueueSettings()).sweep()
+
+    assert redis_client.ttl("emoclip:bells") > DAY
