@@ -1,7 +1,8 @@
 """JobStore: the jobs in Redis as the API sees them. WorkStore (worker.work_store) adds what only workers do.
 
-These two classes, IntakeStore (worker.intake_store), WebhookStore (worker.webhook_store) and their scripts hold
-every Redis key of the service, apart from those of Celery:
+These two classes, IntakeStore (worker.intake_store), WebhookStore (worker.webhook_store), MetricsStore
+(worker.metrics_store), LimitBook (app.limits), worker.forgetting and their scripts hold every Redis key of the
+service, apart from those of Celery:
 
     emoclip:job:<id>            hash: record, owner, state, times, counters, video, models, failure, summary, stitching
     emoclip:job:<id>:plans      hash: segment -> plan
