@@ -26,8 +26,9 @@ from app.errors import (
 from app.exports.head import ResultHead, Source, Summary
 from app.idempotency import hold_reservation, read_idempotency_key
 from app.limits import LimitBook
+from app.owner_slots import OwnerSlots
 from app.smoothing import half_window_seconds, iter_smoothed
-from app.uploads import UploadLimits, UploadSlots, check_upload_headers, receive_video
+from app.uploads import UploadLimits, check_upload_headers, receive_video
 from worker import media
 from worker.contract import FrameRow, JobOptions, JobRecord, JobSnapshot, JobState
 from worker.intake_store import Created, IntakeStore, Reservation
@@ -87,7 +88,7 @@ class Jobs:
         *,
         ring: Callable[[str], object],
         limits: UploadLimits,
-        slots: UploadSlots,
+        slots: OwnerSlots,
         book: LimitBook,
     ) -> None:
         self._store = store
@@ -206,7 +207,7 @@ class Jobs:
     async def _receive(
         self, request: Request, wish: JobWish, announced_bytes: int | None, reservation: Reservation | None = None
     ) -> JobSnapshot:
-        with self._slots.take(wish.owner), translate_full_storage():
+        with self._slots.hold(wish.owner), translate_full_storage():
             await to_thread.run_sync(self._store.count_workers)  # rather refuse now than after two gigabytes
             job_id = new_job_id()
             async with self._book.admitted(
@@ -241,7 +242,7 @@ class Jobs:
         record = job.record
         if (record.options, record.callback_url) != (wish.options, wish.callback_url):
             raise IdempotencyKeyUsedError
-        with self._slots.take(wish.owner):
+        with self._slots.hold(wish.owner):
             video = await receive_video(request, lambda _: None, self._limits)
         file_name = video.file_name if wish.file_name is None else wish.file_name
         if (record.sha256, record.file_name) != (video.sha256, file_name):

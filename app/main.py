@@ -10,12 +10,13 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from app.auth import AcceptedKeys, ApiKeyMiddleware
 from app.early_answers import EarlyAnswerMiddleware
-from app.errors import install_error_handlers
+from app.errors import TooManyUploadsError, install_error_handlers
 from app.jobs import Jobs
 from app.limits import KeyLimits, LimitBook, RequestLimitMiddleware
 from app.live import create_live
 from app.metrics import HttpMetricsMiddleware, Metrics
 from app.openapi import install_openapi
+from app.owner_slots import OwnerSlots
 from app.request_ids import RequestIdMiddleware
 from app.resumable import ResumableLimits, ResumableUploads
 from app.routes import cancellation, docs, events, jobs, metrics, page, results, service, timeline
@@ -23,7 +24,7 @@ from app.routes import uploads as upload_routes
 from app.routes.common import show_job
 from app.settings import ApiSettings
 from app.tus import TusMiddleware
-from app.uploads import UploadLimits, UploadSlots
+from app.uploads import UploadLimits
 from app.webhook_sender import WebhookSender, read_webhook_secrets
 from app.webhook_target import TargetRules
 from app.webhooks import Callbacks, WebhookDeliverer, WebhookSchedule
@@ -91,7 +92,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         idle_seconds=settings.upload_idle_seconds,
         total_seconds=settings.upload_total_seconds,
     )
-    slots = UploadSlots(settings.max_uploads_at_once)
+    slots = OwnerSlots(settings.max_uploads_at_once, error=TooManyUploadsError, can="videos can be sent")
 
     def ring_index(job_id: str) -> None:
         ring(celery, Bell(job_id, INDEX))

@@ -34,7 +34,8 @@ from app.errors import (
 )
 from app.jobs import Jobs, JobWish, translate_full_storage
 from app.limits import LimitBook
-from app.uploads import WRITE_BYTES, UploadLimits, UploadSlots, iter_body
+from app.owner_slots import OwnerSlots
+from app.uploads import WRITE_BYTES, UploadLimits, iter_body
 from worker import media
 from worker.contract import JobRecord
 from worker.intake_store import Created, IntakeStore, UploadRecord, UploadSnapshot
@@ -72,7 +73,7 @@ class ResumableUploads:
         ring: Callable[[str], object],
         limits: UploadLimits,
         resumable: ResumableLimits,
-        slots: UploadSlots,
+        slots: OwnerSlots,
         book: LimitBook,
     ) -> None:
         self._jobs = jobs
@@ -151,7 +152,7 @@ class ResumableUploads:
         if upload.is_complete and offset == length_bytes:
             return upload  # the client did not see our answer
         with (
-            self._slots.take(owner),
+            self._slots.hold(owner),
             _translate_media(),
             await to_thread.run_sync(lambda: self._take_hold(upload, digests, offset=offset)) as piece,
         ):

@@ -7,9 +7,8 @@ the whole body, so of the form where there is one.
 
 import asyncio
 import hashlib
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anyio import to_thread
@@ -21,7 +20,6 @@ from app.digests import read_content_digests
 from app.errors import (
     EmptyUploadError,
     MalformedUploadError,
-    TooManyUploadsError,
     UnsupportedUploadError,
     UploadTimeoutError,
     UploadTooLargeError,
@@ -32,7 +30,6 @@ __all__ = [
     "WRITE_BYTES",
     "ReceivedVideo",
     "UploadLimits",
-    "UploadSlots",
     "check_upload_headers",
     "iter_body",
     "receive_video",
@@ -65,35 +62,6 @@ class ReceivedVideo:
     sha256: str
     file_name: str
     """As the form named it, without control characters; empty where it did not."""
-
-
-class UploadSlots:
-    """How many videos an owner sends to this process at the same time."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._taken: Counter[str] = Counter()
-
-    def count(self) -> int:
-        """Return how many videos are being received now."""
-        return self._taken.total()
-
-    @contextmanager
-    def take(self, owner: str) -> Iterator[None]:
-        """Count a video while it is received.
-
-        Raises:
-            TooManyUploadsError: The owner sends as many already.
-        """
-        if self._taken[owner] >= self._most:
-            raise TooManyUploadsError(f"At most {self._most} videos can be sent at the same time.")
-        self._taken[owner] += 1
-        try:
-            yield
-        finally:
-            self._taken[owner] -= 1
-            if not self._taken[owner]:
-                del self._taken[owner]
 
 
 def check_upload_headers(request: Request, limits: UploadLimits) -> int | None:

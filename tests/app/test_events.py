@@ -374,7 +374,7 @@ def test_open_streams_and_waiting_requests_do_not_hold_up_the_end_of_the_server(
         follower.wait_for(follower.names)
         waiting = threading.Thread(target=wait, args=[url])
         waiting.start()
-        assert poll(lambda: app.state.live.slots.count("") == 2, seconds=60)
+        assert poll(lambda: app.state.live.slots.count() == 2, seconds=60)
 
     follower.wait_until_closed()
     waiting.join()
