@@ -174,10 +174,6 @@ class LimitBook:
         """Forget an upload that has not become a job, and give its bytes back."""
         self._give_back(owner, upload_id, refund_bytes, leaves=True)
 
-    def refund(self, owner: str, upload_id: str, *, refund_bytes: int) -> None:
-        """Give back what an upload was charged with and has not used."""
-        self._give_back(owner, upload_id, refund_bytes, leaves=False)
-
     @asynccontextmanager
     async def admitted(
         self, owner: str, upload_id: str, *, size_bytes: int, ttl_seconds: float

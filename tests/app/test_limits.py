@@ -165,10 +165,8 @@ def test_exactly_as_many_bytes_get_through_at_once(redis_client: redis.Redis) ->
 
 def test_bytes_that_were_not_used_are_given_back(redis_client: redis.Redis) -> None:
     book = create_book(redis_client, day_bytes=1000)
-    upload_id = admit(book, size_bytes=1000)
-    book.refund(OWNER, upload_id, refund_bytes=600)
-    failed = admit(book, size_bytes=600)
-    book.release(OWNER, failed, refund_bytes=600)
+    erased = admit(book, size_bytes=1000)
+    book.release(OWNER, erased, refund_bytes=600)
 
     assert count_outcomes(lambda: admit(book, size_bytes=300), times=3) == {None: 2, DailyBytesError: 1}
 
