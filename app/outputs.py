@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.exports.formats import ExportFormat
+from app.replacing import plan_replacement
 
 __all__ = [
     "FORMATS",
@@ -65,6 +66,7 @@ def plan_outputs(
         raise OutputError(f"there is no format {unknown[0]!r}, only {', '.join(FORMATS)}")
     if folder is None:
         named = [*named, *(Output(form, STDOUT) for form in forms)]
+    named = list(dict.fromkeys(named))
     if named and len(videos) > 1:
         raise OutputError(f"{len(videos)} videos need a folder for their results: give --out, and --format for more")
     outputs: Outputs = {video: list(named) for video in videos}
@@ -74,11 +76,12 @@ def plan_outputs(
         except OSError as error:
             raise OutputError(f"{folder} cannot be a folder for results: {error.strerror}") from error
         for video, name in zip(videos, choose_names(videos), strict=True):
-            outputs[video] += [Output(form, folder / f"{name}.{_suffix(form)}") for form in forms or ("json",)]
-    for output in (output for planned in outputs.values() for output in planned):
+            in_folder = (Output(form, folder / f"{name}.{_suffix(form)}") for form in forms or ("json",))
+            outputs[video] = list(dict.fromkeys([*named, *in_folder]))
+    planned = [output for several in outputs.values() for output in several]
+    for output in planned:
         _check_place(output, videos)
-    if sum(output.path == STDOUT for planned in outputs.values() for output in planned) > 1:
-        raise OutputError("standard output takes one result: give --out for several")
+    _check_each_has_a_place_of_its_own(planned)
     return outputs
 
 
@@ -117,6 +120,21 @@ def _check_place(output: Output, videos: Sequence[Path]) -> None:
         raise OutputError(f"the folder of {output.path} does not exist")
     if place in {video.resolve() for video in videos}:
         raise OutputError(f"{output.path} is a video to analyse, not a place for its result")
+
+
+def _check_each_has_a_place_of_its_own(outputs: Sequence[Output]) -> None:
+    if sum(output.path == STDOUT for output in outputs) > 1:
+        raise OutputError("standard output takes one result: give --out for several")
+    taken: dict[Path, Output] = {}
+    for output in outputs:
+        replacement = None if output.path == STDOUT else plan_replacement(output.path)
+        if replacement is None:  # a device, such as /dev/null, takes any number
+            continue
+        other = taken.setdefault(replacement.place, output)
+        if other is not output:
+            raise OutputError(
+                f"two results would be written to {output.path} ({other.form}, {output.form}): give each its own file"
+            )
 
 
 def _suffix(form: str) -> str:

@@ -1,9 +1,6 @@
 """Results written by the command line: as files that appear when they are whole, or on standard output."""
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from app.analyze import AnalysedVideo
@@ -12,6 +9,7 @@ from app.exports.formats import ExportFormat, iter_export
 from app.outputs import OVERLAY, PLOT, STDOUT, Output, OutputError
 from app.overlay_file import Drawing, write_overlay_file
 from app.plot import plot_timeline
+from app.replacing import plan_replacement
 
 __all__ = ["write_output"]
 
@@ -28,12 +26,23 @@ def write_output(output: Output, video: AnalysedVideo, drawing: Drawing) -> None
         if output.path == STDOUT:
             _write(output.form, video, STDOUT, drawing)
         else:
-            with _replacing(output.path) as path:
-                _write(output.form, video, path, drawing)
+            _write_file(output, video, drawing)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise OutputError(f"the result cannot be written to {output.path}: {error.strerror or error}") from error
+
+
+def _write_file(output: Output, video: AnalysedVideo, drawing: Drawing) -> None:
+    replacement = plan_replacement(output.path)
+    if replacement is None:
+        _write(output.form, video, output.path, drawing)
+        return
+    try:
+        _write(output.form, video, replacement.part, drawing)
+        replacement.commit()
+    finally:
+        replacement.discard()
 
 
 def _write(form: str, video: AnalysedVideo, path: Path, drawing: Drawing) -> None:
@@ -51,17 +60,3 @@ def _write(form: str, video: AnalysedVideo, path: Path, drawing: Drawing) -> Non
     else:
         with path.open("wb") as file:
             file.writelines(pieces)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield the place of a file that takes its name when it is whole; a device or a pipe is written as it is."""
-    if path.exists() and not path.is_file():
-        yield path
-        return
-    part = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix stays: it says what a figure is drawn as
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -42,7 +42,10 @@ class AsyncClient:
         """As `Client`."""
         settings = create_connection_settings(url, key, timeout_seconds=timeout_seconds, trust_env=trust_env)
         self._http = httpx.AsyncClient(**settings)
-        self._talk = Conversations(Patience(settings["base_url"], patience_seconds, first_contact_seconds))
+        self._talk = Conversations(
+            Patience(settings["base_url"], patience_seconds, first_contact_seconds),
+            longest_silence_seconds=timeout_seconds,
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -57,7 +57,10 @@ class Client:
         """
         settings = create_connection_settings(url, key, timeout_seconds=timeout_seconds, trust_env=trust_env)
         self._http = httpx.Client(**settings)
-        self._talk = Conversations(Patience(settings["base_url"], patience_seconds, first_contact_seconds))
+        self._talk = Conversations(
+            Patience(settings["base_url"], patience_seconds, first_contact_seconds),
+            longest_silence_seconds=timeout_seconds,
+        )
 
     def __enter__(self) -> Self:
         return self

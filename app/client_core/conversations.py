@@ -38,8 +38,16 @@ Parameters = dict[str, str | int | float]
 class Conversations:
     """All that can be said to one service."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, *, longest_silence_seconds: float) -> None:
+        """Take what both clients know of the connection.
+
+        Args:
+            patience: How long an answer is tried to get.
+            longest_silence_seconds: How long the server may be silent before it counts as gone.
+        """
         self._patience = patience
+        # the other half is the answer's own time: a server that waits as asked must not look like a dead one
+        self._longest_held_seconds = longest_silence_seconds / 2
 
     def analyze(
         self,
@@ -130,7 +138,7 @@ class Conversations:
         server_waits = True
         while True:
             # a server that waits itself (RFC 7240) answers the moment the job ends
-            held = math.floor(pause) if server_waits else 0
+            held = math.floor(min(pause, self._longest_held_seconds)) if server_waits else 0
             if pause > held:
                 yield Pause(pause - held)
             prefer = {"Prefer": f"wait={held}"} if held else {}

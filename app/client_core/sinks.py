@@ -1,4 +1,4 @@
-"""Where a download goes: a file that appears when it is whole, or a stream."""
+"""Where a download goes: a file that appears when it is whole, a device or a pipe, or a stream."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.client_core.steps import Sink
+from app.replacing import Replacement, plan_replacement
 
 __all__ = ["open_sink"]
 
@@ -17,7 +18,9 @@ def open_sink(target: str | os.PathLike[str] | BinaryIO) -> Iterator[Sink]:
     if not isinstance(target, str | os.PathLike):
         yield _StreamSink(target)
         return
-    sink = _FileSink(Path(target))
+    path = Path(target)
+    replacement = plan_replacement(path)
+    sink = _DeviceSink(path) if replacement is None else _FileSink(replacement)
     try:
         yield sink
     finally:
@@ -27,15 +30,14 @@ def open_sink(target: str | os.PathLike[str] | BinaryIO) -> Iterator[Sink]:
 class _FileSink:
     """A file that appears under its name when it is whole."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(f".{path.name}.part")
+    def __init__(self, replacement: Replacement) -> None:
+        self._replacement = replacement
         self._file: BinaryIO | None = None
 
     def begin(self) -> None:
         """Start the file anew."""
         self.discard()
-        self._file = self._part.open("wb")
+        self._file = self._replacement.part.open("wb")
 
     def write(self, piece: bytes) -> None:
         """Append a piece."""
@@ -46,15 +48,15 @@ class _FileSink:
         """Give the file its name."""
         assert self._file is not None, "begin comes first"
         self._file.close()
+        self._replacement.commit()
         self._file = None
-        self._part.replace(self._path)
 
     def discard(self) -> None:
         """Remove what was not committed."""
         if self._file is not None:
             self._file.close()
             self._file = None
-            self._part.unlink(missing_ok=True)
+            self._replacement.discard()
 
 
 class _StreamSink:
@@ -81,3 +83,34 @@ class _StreamSink:
     def commit(self) -> None:
         """Hand on what is buffered."""
         self._stream.flush()
+
+
+class _DeviceSink:
+    """A device or a named pipe: a stream that is opened when there is something to write, for a pipe may block."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._stream: _StreamSink | None = None
+
+    def begin(self) -> None:
+        """Open it, or refuse a second body as a stream does."""
+        if self._stream is None:
+            self._file = self._path.open("wb")
+            self._stream = _StreamSink(self._file)
+        self._stream.begin()
+
+    def write(self, piece: bytes) -> None:
+        """Write a piece."""
+        assert self._stream is not None, "begin comes first"
+        self._stream.write(piece)
+
+    def commit(self) -> None:
+        """Hand on what is buffered."""
+        assert self._stream is not None, "begin comes first"
+        self._stream.commit()
+
+    def discard(self) -> None:
+        """Close it."""
+        if self._file is not None:
+            self._file.close()

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from app.client import (
     UnauthorizedError,
     WaitTimeoutError,
 )
+from app.client_core.sinks import open_sink
 from app.keys import KeysFile
 from app.main import create_app
 from app.redis_server import find_free_port
@@ -355,6 +357,53 @@ def test_download_to_a_stream_is_not_begun_twice(
 
     with run_faulty_proxy(url, Fault.CUT_ANSWER) as proxy, pytest.raises(OSError, match="connection broke"):
         connect(proxy).download(job_id, io.BytesIO())
+
+
+def test_download_to_a_pipe_is_read_at_its_other_end(
+    emoclip: Client, store: WorkStore, rows: list[FrameRow], tmp_path: Path
+) -> None:
+    job_id = create_job_with_rows(store, rows)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    expected = io.BytesIO()
+    emoclip.download(job_id, expected, format="csv")
+
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        emoclip.download(job_id, pipe, format="csv")
+        read, _ = reader.communicate()
+
+    assert read == expected.getvalue()
+    assert pipe.is_fifo()
+
+
+def test_download_to_a_device_leaves_it_a_device(emoclip: Client, store: WorkStore, rows: list[FrameRow]) -> None:
+    emoclip.download(create_job_with_rows(store, rows), "/dev/null")
+
+    assert Path("/dev/null").is_char_device()
+
+
+def test_download_through_a_link_replaces_what_it_leads_to(
+    emoclip: Client, store: WorkStore, rows: list[FrameRow], tmp_path: Path
+) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "rows.csv")
+
+    emoclip.download(create_job_with_rows(store, rows), tmp_path / "link.csv", format="csv")
+
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "rows.csv").read_bytes().startswith(b"frame,pts_seconds,track")
+
+
+def test_downloads_of_one_file_at_a_time_do_not_share_their_parts(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "rows.csv") as first, open_sink(tmp_path / "rows.csv") as second:
+        for sink in (first, second):
+            sink.begin()
+        for sink, content in ((first, b"first"), (second, b"second"), (first, b", whole")):
+            sink.write(content)
+        first.commit()
+        assert (tmp_path / "rows.csv").read_bytes() == b"first, whole"
+        second.commit()
+
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("rows.csv", b"second")]
 
 
 # refusals

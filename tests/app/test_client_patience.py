@@ -129,7 +129,7 @@ def test_what_cannot_pass_is_told_at_once(error: httpx.RequestError) -> None:
 
 @pytest.fixture
 def conversations() -> Conversations:
-    return Conversations(Patience("here", seconds=0, first_contact_seconds=0))
+    return Conversations(Patience("here", seconds=0, first_contact_seconds=0), longest_silence_seconds=60)
 
 
 def create_job_answer(**additions: object) -> Answer:
@@ -202,3 +202,17 @@ def test_wait_lets_a_server_wait_that_can(conversations: Conversations) -> None:
 
     assert outcome.state == "failed"
     assert pauses == []
+
+
+def test_wait_never_asks_a_server_for_a_silence_that_would_look_like_its_end() -> None:
+    conversations = Conversations(Patience("here", seconds=0, first_contact_seconds=0), longest_silence_seconds=5)
+    steps = conversations.wait("x", timeout_seconds=None, poll_seconds=25, on_progress=None)
+    running = create_job_answer(state="processing")
+
+    asked, pause = next(steps), steps.send(running)
+    held = steps.send(None)
+
+    assert isinstance(asked, Call)
+    assert isinstance(held, Call)
+    assert (asked.headers, held.headers) == ({}, {"Prefer": "wait=2"})
+    assert pause == Pause(23), "the rest is waited here"

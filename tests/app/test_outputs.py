@@ -89,6 +89,28 @@ def test_plan_outputs_sends_one_form_to_standard_output() -> None:
     }
 
 
+def test_plan_outputs_writes_a_form_once_that_is_given_twice(tmp_path: Path) -> None:
+    video = Path("a.mp4")
+
+    assert plan_outputs([video], named=[], forms=["csv", "csv"], folder=None)[video] == [Output("csv", STDOUT)]
+    assert plan_outputs(
+        [video], named=[Output("csv", tmp_path / "a.csv")], forms=["csv", "json", "csv"], folder=tmp_path
+    )[video] == [Output("csv", tmp_path / "a.csv"), Output("json", tmp_path / "a.json")]
+
+
+def test_plan_outputs_writes_any_number_of_results_to_a_device() -> None:
+    named = [Output(form, Path("/dev/null")) for form in ("json", "csv")]
+
+    assert plan_outputs([Path("a.mp4")], named=named, forms=[], folder=None) == {Path("a.mp4"): named}
+
+
+def test_plan_outputs_refuses_two_videos_whose_results_have_one_name(tmp_path: Path) -> None:
+    videos = [Path("a.mp4"), Path("a.provenance.mp4")]
+
+    with pytest.raises(OutputError, match=r"two results would be written to .*/a\.provenance\.json"):
+        plan_outputs(videos, named=[], forms=["json", "provenance"], folder=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("videos", "named", "forms", "message"),
     [
@@ -99,6 +121,7 @@ def test_plan_outputs_sends_one_form_to_standard_output() -> None:
         (["a.mp4"], [Output("png", STDOUT)], [], "a picture needs a file"),
         (["a.mp4"], [Output("json", Path("none/a.json"))], [], "the folder of none/a.json does not exist"),
         (["a.mp4"], [Output("json", Path())], [], "is a folder"),
+        (["a.mp4"], [Output("json", Path("x")), Output("csv", Path("app/../x"))], [], "two results would be written"),
         (["a.mp4"], [Output("json", Path("a.mp4"))], [], "is a video to analyse"),
     ],
 )
