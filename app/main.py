@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
+from app.acceptance import Acceptance
 from app.auth import AcceptedKeys, ApiKeyMiddleware
 from app.early_answers import EarlyAnswerMiddleware
 from app.errors import TooManyUploadsError, install_error_handlers
@@ -97,7 +98,10 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
     def ring_index(job_id: str) -> None:
         ring(celery, Bell(job_id, INDEX))
 
-    app.state.jobs = Jobs(store, uploads, ring=ring_index, limits=limits, slots=slots, book=book)
+    app.state.jobs = Jobs(store, uploads)
+    app.state.acceptance = Acceptance(
+        app.state.jobs, store, uploads, ring=ring_index, limits=limits, slots=slots, book=book
+    )
     app.state.resumable_uploads = ResumableUploads(
         app.state.jobs,
         store,

@@ -14,13 +14,13 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 
 from anyio import CancelScope, to_thread
 from starlette.requests import Request
 
+from app.acceptance import JobWish, translate_full_storage
 from app.digests import BodyDigests, read_piece_digests
 from app.errors import (
     ApiError,
@@ -32,14 +32,15 @@ from app.errors import (
     UploadTimeoutError,
     UploadTooLargeError,
 )
-from app.jobs import Jobs, JobWish, translate_full_storage
+from app.jobs import Jobs
 from app.limits import LimitBook
 from app.owner_slots import OwnerSlots
+from app.upload_piece import UploadPiece
 from app.uploads import WRITE_BYTES, UploadLimits, iter_body
 from worker import media
 from worker.contract import JobRecord
 from worker.intake_store import Created, IntakeStore, UploadRecord, UploadSnapshot
-from worker.store import StoreUnavailableError, new_job_id
+from worker.store import new_job_id
 
 __all__ = ["ResumableLimits", "ResumableUploads"]
 
@@ -173,9 +174,8 @@ class ResumableUploads:
         if not self._store.drop_upload(upload.record):
             self._jobs.delete(upload_id, owner=owner)
             return
-        self._uploads.delete(upload_id)
-        self._store.confirm_erased(upload_id)
         self._book.release(owner, upload_id, refund_bytes=upload.record.length_bytes - upload.offset_bytes)
+        self._jobs.erase_upload(upload_id)
         logger.info("upload %s: erased", upload_id)
 
     def _begin(self, record: UploadRecord) -> None:
@@ -186,7 +186,7 @@ class ResumableUploads:
             self._store.drop_upload(record)
             raise
 
-    def _take_hold(self, upload: UploadSnapshot, digests: BodyDigests, *, offset: int) -> "_Piece":
+    def _take_hold(self, upload: UploadSnapshot, digests: BodyDigests, *, offset: int) -> UploadPiece:
         record = upload.record
         _check_offset(upload, offset)  # not where there is a job: then its file is none of our business any more
         try:
@@ -200,7 +200,7 @@ class ResumableUploads:
             _check_offset(self.get(record.upload_id, owner=record.owner), offset)
             self._store.note_held(record)
             start = file.rewind(offset)
-            piece = _Piece(self._store, file, record, digests, self._resumable.ttl_seconds, start)
+            piece = UploadPiece(self._store, file, record, digests, self._resumable.ttl_seconds, start)
             if start < offset:  # the host crashed, and its disk remembers less than Redis
                 piece.confirm()
                 raise OffsetConflictError(f"Only {start} bytes are left of the upload: send it from there.")
@@ -209,7 +209,7 @@ class ResumableUploads:
             raise
         return piece
 
-    async def _receive(self, request: Request, piece: "_Piece") -> None:
+    async def _receive(self, request: Request, piece: UploadPiece) -> None:
         clock = asyncio.get_running_loop().time
         confirmed_at = clock()
 
@@ -232,14 +232,15 @@ class ResumableUploads:
             await to_thread.run_sync(piece.write)
             piece.digests.verify()
         except BaseException as error:
-            # a request that was wrong leaves nothing; one that was cut off, even by our own end, leaves what arrived
+            # What was confirmed counts in any case. Of the rest, that of a request that was wrong does not; that of one
+            # that was cut off, even by our own end, does, unless a digest was to tell whether it is undamaged.
             is_cut_off = isinstance(error, UploadTimeoutError | UploadLockedError) or not isinstance(error, ApiError)
             if is_cut_off and not piece.digests:
                 with CancelScope(shield=True):
                     await to_thread.run_sync(piece.save)
             raise
 
-    def _finish(self, piece: "_Piece") -> None:
+    def _finish(self, piece: UploadPiece) -> None:
         upload = piece.upload
         piece.file.commit()
         with self._uploads.path(upload.upload_id).open("rb") as file:
@@ -254,88 +255,10 @@ class ResumableUploads:
             callback_url=upload.callback_url,
         )
         if self._store.create_resumed(record) is Created.UPLOAD_GONE:
-            self._uploads.delete(upload.upload_id)
+            self._jobs.erase_upload(upload.upload_id)
             raise UploadNotFoundError
         self._ring(upload.upload_id)
         logger.info("job %s: accepted in pieces, %d bytes", upload.upload_id, upload.length_bytes)
-
-
-class _Piece:
-    """The body of one request on its way into the file of its upload, which this request holds."""
-
-    def __init__(
-        self,
-        store: IntakeStore,
-        file: media.ResumedUpload,
-        upload: UploadRecord,
-        digests: BodyDigests,
-        ttl_seconds: float,
-        start: int,
-    ) -> None:
-        self.file = file
-        self.upload = upload
-        self.digests = digests
-        self._store = store
-        self._ttl_seconds = ttl_seconds
-        self._waiting: list[bytes] = []
-        self.waiting_bytes = 0
-        self._written_to = self._confirmed_to = start
-
-    @property
-    def end(self) -> int:
-        """Offset behind what arrived."""
-        return self._written_to + self.waiting_bytes
-
-    @property
-    def unconfirmed_bytes(self) -> int:
-        """What would have to be sent again if this process was killed now."""
-        return self.end - self._confirmed_to
-
-    def add(self, data: bytes) -> None:
-        """Take the next bytes; they are not written yet."""
-        self._waiting.append(data)
-        self.waiting_bytes += len(data)
-
-    def write(self) -> None:
-        """Write what was added. For a thread.
-
-        Raises:
-            StorageFullError: The disk is full; what did not fit is forgotten.
-        """
-        data = b"".join(self._waiting)
-        self._waiting.clear()
-        self.waiting_bytes = 0  # before the write: none of it must be written twice, whatever happens to it
-        self.digests.update(data)
-        self.file.write(data)
-        self._written_to += len(data)
-
-    def confirm(self) -> None:
-        """Write, and let it count. For a thread.
-
-        Raises:
-            UploadNotFoundError: The upload was erased meanwhile.
-        """
-        self.write()
-        if not self._store.put_offset(self.upload, self._written_to, ttl_seconds=self._ttl_seconds):
-            raise UploadNotFoundError
-        self._confirmed_to = self._written_to
-
-    def save(self) -> None:
-        """Let count what can be saved of a request that was cut off. For a thread."""
-        with suppress(media.StorageFullError):
-            self.write()
-        # even where the last byte arrived: it counts with the job's record, and nobody waits for that any more
-        offset = min(self._written_to, self.upload.length_bytes - 1)
-        with suppress(StoreUnavailableError):
-            self._store.put_offset(self.upload, offset, ttl_seconds=self._ttl_seconds)
-
-    def __enter__(self) -> "_Piece":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.file.close()
 
 
 def _check_offset(upload: UploadSnapshot, offset: int) -> None:

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from app.acceptance import Acceptance, JobWish
 from app.auth import get_owner
 from app.exports.head import Summary
-from app.jobs import Jobs, JobWish
+from app.jobs import Jobs
 from app.live import Live
 from app.schemas import CreateParameters, Job, JobLinks, Upload, Webhook
 from app.webhook_target import parse_webhook_url
@@ -21,6 +22,7 @@ __all__ = [
     "NO_JOB",
     "PROBLEM_CONTENT",
     "RETRY_AFTER",
+    "AcceptanceDependency",
     "CallbacksDependency",
     "JobsDependency",
     "LiveDependency",
@@ -40,6 +42,11 @@ def _get_jobs(request: Request) -> Jobs:
     return jobs
 
 
+def _get_acceptance(request: Request) -> Acceptance:
+    acceptance: Acceptance = request.app.state.acceptance
+    return acceptance
+
+
 def _get_live(request: Request) -> Live:
     live: Live = request.app.state.live
     return live
@@ -50,6 +57,7 @@ def _get_callbacks(request: Request) -> Callbacks:
     return callbacks
 
 
+AcceptanceDependency = Annotated[Acceptance, Depends(_get_acceptance)]
 CallbacksDependency = Annotated[Callbacks, Depends(_get_callbacks)]
 JobsDependency = Annotated[Jobs, Depends(_get_jobs)]
 LiveDependency = Annotated[Live, Depends(_get_live)]

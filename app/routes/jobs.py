@@ -15,6 +15,7 @@ from app.routes.common import (
     JOB_HEADERS,
     NO_JOB,
     RETRY_AFTER,
+    AcceptanceDependency,
     CallbacksDependency,
     JobsDependency,
     LiveDependency,
@@ -93,7 +94,7 @@ _CREATE: dict[str, Any] = {
 async def create_job(
     request: Request,
     response: Response,
-    jobs: JobsDependency,
+    acceptance: AcceptanceDependency,
     callbacks: CallbacksDependency,
     owner: OwnerDependency,
     parameters: Annotated[CreateParameters, Query()],
@@ -103,7 +104,7 @@ async def create_job(
     The SHA-256 of what arrived is the job's `upload.sha256`.
     """
     await callbacks.check(parameters.callback_url)
-    accepted = await jobs.accept(request, to_wish(parameters, owner=owner))
+    accepted = await acceptance.accept(request, to_wish(parameters, owner=owner))
     if not accepted.is_new:
         response.status_code = 200
     job = to_job(request, accepted.job)

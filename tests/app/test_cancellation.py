@@ -1,5 +1,7 @@
 """Canceling a job over HTTP: what stops, what stays, and that doing it again changes nothing."""
 
+import shutil
+
 import httpx
 import pytest
 
@@ -8,7 +10,7 @@ from tests.app.rows import create_face, create_rows
 from tests.app.stored_jobs import create_job, create_job_with_rows
 from worker.contract import FrameRow, JobState
 from worker.settings import QueueSettings
-from worker.work_store import WorkStore
+from worker.work_store import ERASE, Bell, WorkStore
 
 
 @pytest.fixture
@@ -43,6 +45,19 @@ def test_cancel_erases_the_upload_at_once(client: httpx.Client, queue: QueueSett
     assert cancel(client, job_id).state is JobState.CANCELED
 
     assert list(queue.media_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/cancel")])
+def test_upload_that_cannot_be_erased_is_left_to_the_sweeper(
+    client: httpx.Client, queue: QueueSettings, store: WorkStore, method: str, path: str
+) -> None:
+    job_id = client.post("/v1/jobs", content=b"video").json()["id"]
+    shutil.rmtree(queue.media_dir / job_id)
+    (queue.media_dir / job_id).touch()  # no directory: erasing it fails
+
+    assert client.request(method, f"/v1/jobs/{job_id}{path}").is_success
+
+    assert store.sweep() == [Bell(job_id, ERASE)]
 
 
 def test_cancel_again_changes_nothing(client: httpx.Client, store: WorkStore) -> None:

@@ -40,10 +40,33 @@ def find_reservation(client: redis.Redis) -> str:
 def request_in_flight(url: str, queue: QueueSettings) -> Iterator[socket.socket]:
     """Send the first bytes of a video, and hang up in the end."""
     with socket.create_connection(("127.0.0.1", int(url.split(":")[2].split("/")[0])), timeout=60) as connection:
-        head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {KEY}\r\nContent-Length: {len(VIDEO)}\r\n\r\n"
+        head = (
+            f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {KEY}\r\n"
+            f"Content-Length: {len(VIDEO)}\r\n\r\n"
+        )
         connection.sendall(head.encode() + VIDEO[:1000])
         wait_until(lambda: any(queue.media_dir.glob("*/*")))
         yield connection
+
+
+@contextmanager
+def repeated_request(url: str) -> Iterator[socket.socket]:
+    """Send the head of a request whose key has a job, until the API has looked that up and asks for the body."""
+    with socket.create_connection(("127.0.0.1", int(url.split(":")[2].split("/")[0])), timeout=60) as connection:
+        head = (
+            f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {KEY}\r\nConnection: close\r\n"
+            f"Content-Length: {len(VIDEO)}\r\nExpect: 100-continue\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        assert connection.recv(12) == b"HTTP/1.1 100"
+        yield connection
+
+
+def finish_request(connection: socket.socket) -> bytes:
+    """Send the body; returns the answer."""
+    connection.sendall(VIDEO)
+    answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    return answer[answer.index(b"HTTP/1.1 ") :]
 
 
 def test_same_request_gets_the_same_job(jobs_url: str, queue: QueueSettings, redis_client: redis.Redis) -> None:
@@ -69,6 +92,28 @@ def test_other_options_are_refused(jobs_url: str, queue: QueueSettings, paramete
     assert_accepted(send(jobs_url), queue)
 
     assert_refused(send(jobs_url, VIDEO, parameters), 422, "idempotency_key_used")
+
+
+def test_answer_is_the_job_as_it_is_when_the_body_has_arrived(jobs_url: str, queue: QueueSettings) -> None:
+    job_id = assert_accepted(send(jobs_url), queue)
+
+    with repeated_request(jobs_url) as again:
+        assert httpx.post(f"{jobs_url}/{job_id}/cancel").is_success
+        answer = finish_request(again)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"state":"canceled"' in answer
+
+
+def test_job_that_is_erased_while_the_body_arrives_is_a_conflict(jobs_url: str, queue: QueueSettings) -> None:
+    job_id = assert_accepted(send(jobs_url), queue)
+
+    with repeated_request(jobs_url) as again:
+        assert httpx.delete(f"{jobs_url}/{job_id}").is_success
+        answer = finish_request(again)
+
+    assert answer.startswith(b"HTTP/1.1 409 ")
+    assert b'"idempotency_key_busy"' in answer
 
 
 def test_request_while_the_first_is_in_flight_is_a_conflict(

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -559,6 +560,21 @@ def test_deleted_upload_leaves_nothing(uploads_url: str, queue: QueueSettings, r
     assert is_untouched(queue, redis_client)
     assert ask(upload_url).status_code == 404
     assert_refused(httpx.delete(upload_url, headers=VERSION), 404, "upload_not_found")
+
+
+def test_deleted_upload_whose_bytes_cannot_be_erased_is_left_to_the_sweeper(
+    uploads_url: str, queue: QueueSettings, redis_client: redis.Redis
+) -> None:
+    upload_url = begin(uploads_url)
+    upload_id = upload_url.rpartition("/")[2]
+    shutil.rmtree(queue.media_dir / upload_id)
+    (queue.media_dir / upload_id).touch()  # no directory: erasing it fails
+
+    response = httpx.delete(upload_url, headers=VERSION)
+
+    assert response.status_code == 204
+    assert ask(upload_url).status_code == 404
+    assert redis_client.zrange("emoclip:bells", 0, -1) == [f"erase|{upload_id}".encode()]
 
 
 def test_upload_that_is_deleted_while_a_piece_arrives_leaves_nothing(
