@@ -14,18 +14,19 @@ from worker.errors import AnalysisError
 from worker.face_networks import WeightsError
 from worker.index import VideoIndex
 from worker.pipeline import analyse_video
+from worker.safe_decoder import UnsafeDecoderError, require_safe_decoder
 from worker.settings import WorkerSettings
 from worker.summary import summarise
 
-__all__ = ["AnalysedVideo", "LocalAnalyzer", "NetworksError", "VideoError"]
+__all__ = ["AnalysedVideo", "AnalyzerError", "LocalAnalyzer", "VideoError"]
 
 
 class VideoError(Exception):
     """The video is missing or cannot be analysed; the message is one sentence."""
 
 
-class NetworksError(Exception):
-    """The networks cannot be loaded; the message names the file."""
+class AnalyzerError(Exception):
+    """No video can be analysed here: weights are not usable, or the decoder is too old. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,16 @@ class LocalAnalyzer:
         """Load the networks, which takes some seconds.
 
         Raises:
-            NetworksError: The weights are missing or not usable.
+            AnalyzerError: The weights are missing or not usable, or the installed decoder must not be used.
             ValidationError: A setting makes no sense.
         """
         settings = WorkerSettings()
         self._limits = create_limits(settings)
         try:
+            require_safe_decoder()
             self._analyzer = create_analyzer(settings)
-        except (CheckpointError, WeightsError) as error:
-            raise NetworksError(str(error)) from error
+        except (CheckpointError, UnsafeDecoderError, WeightsError) as error:
+            raise AnalyzerError(str(error)) from error
 
     def analyze(self, path: Path, options: JobOptions, *, on_progress: Callable[[int, int], None]) -> AnalysedVideo:
         """Analyse a video.

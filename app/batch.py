@@ -43,7 +43,7 @@ def analyze_videos(
     One video is reported in full, of several each has a line.
 
     Raises:
-        NetworksError: The networks cannot be loaded.
+        AnalyzerError: None can be analysed.
         BrokenPipeError: Nobody reads the results any more.
     """
     videos = list(outputs)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.client import Client, ClientError, Progress, Result
+from app.client import Client, ClientError, JobFailedError, JobState, Progress, Result
 from app.commands.exit_codes import ExitCode
 from app.embedded import EmbeddedServiceError, Service, run_service
 from app.plot import plot_timeline
@@ -35,6 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         errors.print(f"{options.video}: no such file")
         return ExitCode.NOTHING_DONE
     try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        errors.print(f"{options.out} cannot be a folder for the result: {error.strerror}")
+        return ExitCode.NOTHING_DONE
+    try:
         _run(options.video, options.out, console=console)
     except ClientError as error:
         errors.print(f"{options.video}: {error}")
@@ -49,7 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(video: Path, out: Path, *, console: Console) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(sigterm_as_interrupt())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="emoclip-"))
@@ -70,10 +74,12 @@ def _analyze(service: Service, video: Path, json_path: Path, *, console: Console
             service.ensure_running()
             show(progress)
 
-        result = client.analyze(video, poll_seconds=_POLL_SECONDS, on_progress=watch)
-        assert result.job_id is not None, "a job made it"
-        client.download(result.job_id, json_path)
-    return result
+        job = client.submit(video, on_progress=watch)
+        job = client.wait(job.id, poll_seconds=_POLL_SECONDS, on_progress=watch)
+        if job.state is not JobState.SUCCEEDED:
+            raise JobFailedError(job)
+        client.download(job.id, json_path)
+    return Result.model_validate_json(json_path.read_bytes())
 
 
 if __name__ == "__main__":

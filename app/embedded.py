@@ -134,7 +134,10 @@ def run_service(
     elif not _is_free(host, port):
         raise EmbeddedServiceError(f"port {port} on {host} is in use; choose another one with --port")
     logs = directory / "logs"
-    logs.mkdir(exist_ok=True)
+    try:
+        logs.mkdir(exist_ok=True)
+    except OSError as error:
+        raise EmbeddedServiceError(f"{logs} cannot be a folder for logs: {error.strerror}") from error
     redis = RedisServer(directory, append_only=True)
     environment = {"EMOCLIP_REDIS_URL": redis.url, "EMOCLIP_MEDIA_DIR": str(directory / "media")}
 

@@ -42,19 +42,25 @@ def find_videos(arguments: Sequence[str], *, recursive: bool = False) -> tuple[l
     videos: dict[Path, Path] = {}
     fruitless = []
     for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            files = sorted(path.rglob("*") if recursive else path.iterdir())
-            found = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
-            lack = "no video in this folder"
-        elif path.exists() or not glob.has_magic(argument):
-            found = [path] if path.is_file() else []
-            lack = "not a file" if path.exists() else "no such file"
-        else:
-            found = [match for match in map(Path, sorted(glob.glob(argument, recursive=True))) if match.is_file()]
-            lack = "no file matches"
+        try:
+            found, lack = _find(argument, recursive=recursive)
+        except OSError as error:  # such as a folder of somebody else
+            found, lack = [], f"cannot be read: {error.strerror}"
         if not found:
             fruitless.append(f"{argument}: {lack}")
         for file in found:
             videos.setdefault(file.resolve(), file)
     return list(videos.values()), fruitless
+
+
+def _find(argument: str, *, recursive: bool) -> tuple[list[Path], str]:
+    """Return the videos of one argument, and what to say if there is none."""
+    path = Path(argument)
+    if path.is_dir():
+        files = sorted(path.rglob("*") if recursive else path.iterdir())
+        videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
+        return videos, "no video in this folder"
+    if path.exists() or not glob.has_magic(argument):
+        return [path] if path.is_file() else [], "not a file" if path.exists() else "no such file"
+    matches = map(Path, sorted(glob.glob(argument, recursive=True)))
+    return [match for match in matches if match.is_file()], "no file matches"

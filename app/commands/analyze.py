@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from app.commands.exit_codes import ExitCode
-from app.commands.parsers import Commands, create_command
+from app.commands.parsers import Commands, add_job_options, create_command
 
 __all__ = ["add_parser"]
 
@@ -50,10 +50,7 @@ def add_parser(commands: Commands) -> None:
     one.add_argument("--csv", type=Path, metavar="F", help="one line a face and frame")
     one.add_argument("--plot", type=Path, metavar="F.png", help="the timeline as a picture")
     one.add_argument("--overlay", type=Path, metavar="F.mp4", help="the video with its faces drawn onto it, with sound")
-    analysis = parser.add_argument_group("analysis")
-    analysis.add_argument("--sample-fps", type=float, metavar="N", help="analyse at most N frames a second")
-    analysis.add_argument("--max-faces", type=int, metavar="N", help="keep the N largest faces of a frame")
-    analysis.add_argument("--min-face-pixels", type=int, metavar="N", help="ignore faces narrower or lower than N")
+    add_job_options(parser.add_argument_group("analysis"))
     parser.add_argument("--blur-faces", action="store_true", help="make faces in annotated videos unrecognisable")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
@@ -64,7 +61,10 @@ def _analyze(options: argparse.Namespace, errors: Console) -> int:
     from worker.contract import JobOptions
 
     wanted = JobOptions(
-        sample_fps=options.sample_fps, max_faces=options.max_faces, min_face_pixels=options.min_face_pixels
+        sample_fps=options.sample_fps,
+        max_faces=options.max_faces,
+        min_face_pixels=options.min_face_pixels,
+        purpose=options.purpose,
     )
     videos, fruitless = find_videos(options.videos, recursive=options.recursive)
     named = [("json", options.json), ("csv", options.csv), (PLOT, options.plot), (OVERLAY, options.overlay)]
@@ -87,7 +87,7 @@ def _analyze(options: argparse.Namespace, errors: Console) -> int:
         return ExitCode.NOTHING_DONE
 
     # from here on it takes seconds: PyTorch is loaded
-    from app.analyze import NetworksError
+    from app.analyze import AnalyzerError
     from app.batch import Terminal, analyze_videos
 
     takes_stdout = any(output.path == STDOUT for planned in outputs.values() for output in planned)
@@ -98,7 +98,7 @@ def _analyze(options: argparse.Namespace, errors: Console) -> int:
     )
     try:
         outcome = analyze_videos(outputs, wanted, terminal, blur_faces=options.blur_faces)
-    except NetworksError as error:
+    except AnalyzerError as error:
         errors.print(str(error))
         return ExitCode.FAILED
     failed = outcome.failed + len(fruitless)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from app.commands.exit_codes import ExitCode
-from app.commands.parsers import Commands, create_command
+from app.commands.parsers import Commands, add_address, create_command
 
 __all__ = ["add_parser"]
 
@@ -15,8 +15,7 @@ __all__ = ["add_parser"]
 def add_parser(commands: Commands) -> None:
     """Describe the command."""
     parser = create_command(commands, "api", _api, help="run the API alone; Redis is at EMOCLIP_REDIS_URL")
-    parser.add_argument("--host", help="address to listen on (default: EMOCLIP_HOST, else 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: EMOCLIP_PORT, else 8000)")
+    add_address(parser)
 
 
 def _api(options: argparse.Namespace, errors: Console) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 
 from app.commands.exit_codes import ExitCode
-from app.commands.parsers import Commands, create_command
+from app.commands.parsers import Commands, add_job_options, create_command, print_line
 
 if TYPE_CHECKING:  # the client is loaded when a command runs
     from app.client import Client, Job
@@ -42,10 +42,7 @@ def add_parser(commands: Commands) -> None:
 
     submit = _add_verb(verbs, "submit", _submit, help="send videos; prints the id of each job")
     submit.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
-    submit.add_argument("--sample-fps", type=float, metavar="N", help="analyse at most N frames a second")
-    submit.add_argument("--max-faces", type=int, metavar="N", help="keep the N largest faces of a frame")
-    submit.add_argument("--min-face-pixels", type=int, metavar="N", help="ignore faces narrower or lower than N")
-    submit.add_argument("--purpose", metavar="P", help="what the videos are analysed for, shown with their jobs")
+    add_job_options(submit)
     shown = _add_verb(verbs, "list", _list, help="list jobs, newest first")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="most jobs to list (default: 20; 0: all)")
     _add_ids(_add_verb(verbs, "show", _show, help="show all that is known of jobs"))
@@ -123,7 +120,7 @@ def _submit(options: argparse.Namespace, client: "Client", errors: Console) -> i
         if options.json:
             print_json(job)
         else:
-            _print_line(job.id)
+            print_line(job.id)
 
     return _for_each(options.videos, send, errors)
 
@@ -160,7 +157,7 @@ def _wait(options: argparse.Namespace, client: "Client", errors: Console) -> int
         if options.json:
             _print_job(job, options)
         else:
-            _print_line(f"{job_id}: {describe_end(job)}")
+            print_line(f"{job_id}: {describe_end(job)}")
         ended_well.append(job.state is JobState.SUCCEEDED)
 
     ended_well: list[bool] = []
@@ -183,7 +180,7 @@ def _cancel(options: argparse.Namespace, client: "Client", errors: Console) -> i
         if options.json:
             _print_job(job, options)
         else:
-            _print_line(f"{job_id}: {job.state.value}")
+            print_line(f"{job_id}: {job.state.value}")
 
     return _for_each(options.jobs, cancel, errors)
 
@@ -192,7 +189,7 @@ def _delete(options: argparse.Namespace, client: "Client", errors: Console) -> i
     def delete(job_id: str) -> None:
         client.delete(job_id)
         if not options.json:
-            _print_line(f"{job_id}: deleted")
+            print_line(f"{job_id}: deleted")
 
     return _for_each(options.jobs, delete, errors)
 
@@ -220,7 +217,3 @@ def _print_job(job: "Job", options: argparse.Namespace) -> None:
         print_json(job)
     else:
         print_job(Console(), job)
-
-
-def _print_line(line: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from app.commands.exit_codes import ExitCode
-from app.commands.parsers import Commands, create_command
+from app.commands.parsers import Commands, create_command, print_line
 from app.keys import KeysFile
 
 __all__ = ["add_parser"]
@@ -45,15 +45,15 @@ def _keys(options: argparse.Namespace, errors: Console) -> int:
 
 
 def _create(options: argparse.Namespace, file: KeysFile, _errors: Console) -> int:
-    _print(file.create(options.name))  # alone on standard output, for key=$(emoclip keys create NAME)
-    _note(f"The key is shown this once; {options.file} holds its SHA-256 only.")
-    _note(f"The service reads {_VARIABLE}={options.file}; clients send `Authorization: Bearer KEY`.")
+    print_line(file.create(options.name))  # alone on standard output, for key=$(emoclip keys create NAME)
+    print_line(f"The key is shown this once; {options.file} holds its SHA-256 only.", stderr=True)
+    print_line(f"The service reads {_VARIABLE}={options.file}; clients send `Authorization: Bearer KEY`.", stderr=True)
     return ExitCode.DONE
 
 
 def _list(_options: argparse.Namespace, file: KeysFile, _errors: Console) -> int:
     for key in file.list_keys():
-        _print(f"{key.id}  {key.name}")
+        print_line(f"{key.id}  {key.name}")
     return ExitCode.DONE
 
 
@@ -63,15 +63,7 @@ def _revoke(options: argparse.Namespace, file: KeysFile, errors: Console) -> int
         errors.print(f"{options.file} has no key with the name or id {options.name_or_id!r}")
         return ExitCode.NOTHING_DONE
     for key in revoked:
-        _print(f"revoked {key.id}  {key.name}")
+        print_line(f"revoked {key.id}  {key.name}")
     if not file.list_keys():
-        _note("No key is left: nobody can use the service until you make one.")
+        print_line("No key is left: nobody can use the service until you make one.", stderr=True)
     return ExitCode.DONE
-
-
-def _print(line: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(line)
-
-
-def _note(line: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(line)

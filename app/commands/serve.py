@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from app.commands.exit_codes import ExitCode
-from app.commands.parsers import Commands, create_command
+from app.commands.parsers import Commands, add_address, create_command
 
 __all__ = ["add_parser"]
 
@@ -20,8 +20,7 @@ _LOOK_SECONDS = 0.5
 def add_parser(commands: Commands) -> None:
     """Describe the command."""
     parser = create_command(commands, "serve", _serve, help="run the whole service: Redis, workers and API")
-    parser.add_argument("--host", help="address to listen on (default: EMOCLIP_HOST, else 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: EMOCLIP_PORT, else 8000)")
+    add_address(parser)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (default: 1)")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep jobs and logs here (default: forgotten)")
 
@@ -46,7 +45,11 @@ def _serve(options: argparse.Namespace, errors: Console) -> int:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emoclip-")))
         else:
             directory = options.data_dir.resolve()
-            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                errors.print(f"{options.data_dir} cannot be a folder for the service: {error.strerror}")
+                return ExitCode.NOTHING_DONE
         try:
             with console.status("starting redis-server, workers and the API"):
                 service = stack.enter_context(

@@ -159,6 +159,32 @@ def test_analyze_tells_that_the_weights_are_none(
     assert str(weights) in capsys.readouterr().err
 
 
+def test_analyze_refuses_to_decode_with_an_outdated_decoder(
+    sample_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = tmp_path / "av-17.1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: av\nVersion: 17.1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)  # hides what is installed
+
+    assert main(["analyze", str(sample_video)]) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("expected PyAV 18.1.0 or newer, got 17.1.0")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_serve_refuses_a_data_directory_that_is_a_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+
+    assert main(["serve", "--port", "0", "--data-dir", str(tmp_path / name)]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"{tmp_path / name} cannot be a folder for the service: ")
+    assert errors.count("\n") == 1
+
+
 def test_wrong_setting_is_named_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """Which videos are meant, and where their results go: known before anything is analysed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def test_find_videos_says_what_it_did_not_find(folder: Path) -> None:
     _, sentences = find(folder, "none.mp4", "*.webm", "empty", "b.mp4")
 
     assert sentences == ["none.mp4: no such file", "*.webm: no file matches", "empty: no video in this folder"]
+
+
+def test_find_videos_says_what_cannot_be_read(folder: Path) -> None:
+    videos, sentences = find(folder, "x" * 300, "b.mp4")
+
+    assert videos == ["b.mp4"]
+    assert sentences == [f"{'x' * 300}: cannot be read: File name too long"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read any folder")
+def test_find_videos_says_that_a_folder_is_somebody_elses(folder: Path) -> None:
+    (folder / "sub").chmod(0)
+
+    assert find(folder, "sub", "b.mp4") == (["b.mp4"], ["sub: cannot be read: Permission denied"])
 
 
 @pytest.mark.parametrize(

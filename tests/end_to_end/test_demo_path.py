@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.demo import main
 from app.embedded import EmbeddedServiceError, run_service
 from app.exports.head import Result
 from app.redis_server import find_free_port
@@ -94,6 +95,21 @@ def test_demo_says_in_one_line_why_a_file_cannot_be_analysed(tmp_path: Path, mar
     assert done.returncode == 2
     assert done.stderr.startswith(f"{text}: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_demo_says_that_its_folder_is_a_file(sample_video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(sample_video), "--out", str(sample_video)]) == 2
+    assert capsys.readouterr().err == f"{sample_video} cannot be a folder for the result: File exists\n"
+
+
+def test_directory_without_room_for_logs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+
+    with (
+        pytest.raises(EmbeddedServiceError, match="logs cannot be a folder for logs: File exists"),
+        run_service(tmp_path),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
