@@ -113,7 +113,10 @@ def parse_webhook_url(text: str) -> WebhookUrl:
     if url.fragment is not None:
         raise ValueError("expected a URL without a fragment (#)")
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    return WebhookUrl(url.scheme, url.host.removeprefix("[").removesuffix("]"), url.port, target)
+    found = WebhookUrl(url.scheme, url.host.removeprefix("[").removesuffix("]"), url.port, target)
+    if len(str(found)) > MAX_URL:  # what is not ASCII has become longer
+        raise ValueError(f"expected a URL of at most {MAX_URL} characters, percent-encoded")
+    return found
 
 
 def clean_webhook_url(text: str) -> str:

@@ -55,6 +55,7 @@ def test_url_has_one_form(text: str, cleaned: str) -> None:
         "file:///etc/passwd",
         "https://",
         "https://user@example.com/",
+        "https://example.com/" + "é" * 400,  # longer than allowed once it is percent-encoded
         "https://user:password@example.com/",
         "https://:password@example.com/",
         "https://example.com:0/",

@@ -460,7 +460,17 @@ def test_callback_is_refused_while_webhooks_are_off(url: str) -> None:
     assert "EMOCLIP_WEBHOOK_SECRET_FILE" in response.json()["detail"]
 
 
-@pytest.mark.parametrize("callback_url", ["https://2130706433/", "https://localhost/", "http://example.com/", "x", ""])
+@pytest.mark.parametrize(
+    "callback_url",
+    [
+        "https://2130706433/",
+        "https://localhost/",
+        "http://example.com/",
+        pytest.param("https://example.com/" + "é" * 400, id="too long when encoded"),
+        "x",
+        "",
+    ],
+)
 def test_callback_that_may_not_be_reached_is_refused(
     create_server: CreateServer, tmp_path: Path, callback_url: str
 ) -> None:
