@@ -19,8 +19,8 @@ from app.errors import ApiError, ChecksumMismatchError, DigestMismatchError, Inv
 
 __all__ = ["CHECKSUM_ALGORITHMS", "BodyDigests", "read_content_digests", "read_piece_digests"]
 
-CHECKSUM_ALGORITHMS = {"sha1": "sha1", "sha256": "sha256", "sha512": "sha512"}
-"""hashlib's names by those of `Upload-Checksum`; sha1 is the one that tus asks for."""
+CHECKSUM_ALGORITHMS = ("sha1", "sha256", "sha512")
+"""Of `Upload-Checksum`, which names them as hashlib does; sha1 is the one that tus asks for."""
 _DIGEST_ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
 _CHECKSUM_FIELD = "Upload-Checksum"
 _MEMBER = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):(?:;[^,]*)?")
@@ -87,9 +87,8 @@ def read_piece_digests(headers: Headers) -> BodyDigests:
     checksum = headers.get(_CHECKSUM_FIELD)
     digests = _read_dictionary(headers, "Content-Digest")
     if checksum is not None:
-        name, _, encoded = checksum.partition(" ")
-        algorithm = CHECKSUM_ALGORITHMS.get(name)
-        if algorithm is None:
+        algorithm, _, encoded = checksum.partition(" ")
+        if algorithm not in CHECKSUM_ALGORITHMS:
             known = ", ".join(CHECKSUM_ALGORITHMS)
             raise InvalidHeaderError(f"{_CHECKSUM_FIELD} must begin with one of: {known}.")
         digests.append(_decode(_CHECKSUM_FIELD, algorithm, encoded))
