@@ -20,7 +20,15 @@ from app.errors import UnauthorizedError, create_problem_response
 from app.keys import KeysFile, hash_key, parse_line
 from app.settings import ApiSettings
 
-__all__ = ["METRICS_PATH", "AcceptedKeys", "ApiKeyMiddleware", "ExposedError", "check_access", "get_owner"]
+__all__ = [
+    "METRICS_PATH",
+    "AcceptedKeys",
+    "ApiKeyMiddleware",
+    "ExposedError",
+    "check_access",
+    "get_owner",
+    "route_path",
+]
 
 METRICS_PATH = "/metrics"
 _PROTECTED_PREFIX = "/v1/"
@@ -97,7 +105,7 @@ class ApiKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and self._is_protected(_route_path(scope)):
+        if scope["type"] == "http" and self._is_protected(route_path(scope)):
             owner = self._keys.find_owner(_read_key(Headers(scope=scope))) if self._keys.are_required else ""
             if owner is None:
                 error = UnauthorizedError("Send a valid API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
@@ -139,6 +147,14 @@ def check_access(settings: ApiSettings, *, host: str) -> None:
         )
 
 
+def route_path(scope: Scope) -> str:
+    """Return the path as the router will see it: without the prefix under which a proxy serves us."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    rest = path.removeprefix(root)
+    return rest if not rest or rest.startswith("/") else path
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -174,14 +190,6 @@ def _read_what_can_be_read(file: Path) -> dict[str, str]:
         else:
             owners |= {key.digest: key.name} if key else {}
     return owners
-
-
-def _route_path(scope: Scope) -> str:
-    """Return the path as the router will see it: without the prefix under which a proxy serves us."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    rest = path.removeprefix(root)
-    return rest if not rest or rest.startswith("/") else path
 
 
 def _read_key(headers: Headers) -> str:

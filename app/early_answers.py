@@ -11,7 +11,7 @@ import asyncio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["EarlyAnswerMiddleware"]
+__all__ = ["EarlyAnswerMiddleware", "has_body"]
 
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 64 * 2**20
@@ -25,7 +25,7 @@ class EarlyAnswerMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not _has_body(Headers(scope=scope)):
+        if scope["type"] != "http" or not has_body(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         body = _Body(receive, awaits_continue=Headers(scope=scope).get("expect", "").lower() == "100-continue")
@@ -72,5 +72,6 @@ class _Body:
             return  # the client had its time
 
 
-def _has_body(headers: Headers) -> bool:
+def has_body(headers: Headers) -> bool:
+    """Return whether a request says that a body follows."""
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.auth import route_path
 from app.digests import CHECKSUM_ALGORITHMS
 from app.errors import TUS_VERSION, InvalidHeaderError, TusVersionError
 from app.file_names import MAX_FILE_NAME
@@ -124,16 +125,16 @@ def create_option_headers(max_bytes: int) -> dict[str, str]:
     }
 
 
-def create_upload_headers(upload: UploadSnapshot, *, prefix: str) -> dict[str, str]:
+def create_upload_headers(upload: UploadSnapshot, *, job_path: str) -> dict[str, str]:
     """Return how far an upload came; where it has become a job, which.
 
     Args:
         upload: The upload.
-        prefix: Of our paths, where a proxy serves us under one.
+        job_path: Where clients find the job that it becomes.
     """
     headers = {"Upload-Offset": str(upload.offset_bytes)}
     if upload.is_complete:
-        return {**headers, "Emoclip-Job": f"{prefix}/v1/jobs/{upload.record.upload_id}"}
+        return {**headers, "Emoclip-Job": job_path}
     return {**headers, "Upload-Expires": format_datetime(upload.expires_at, usegmt=True)}
 
 
@@ -152,5 +153,5 @@ def _parse_metadata(text: str) -> dict[str, str]:
 
 
 def _is_upload_path(scope: Scope) -> bool:
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = route_path(scope)
     return path == UPLOADS_PATH or path.startswith(f"{UPLOADS_PATH}/")

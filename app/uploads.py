@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from anyio import to_thread
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
@@ -30,6 +31,7 @@ __all__ = [
     "WRITE_BYTES",
     "ReceivedVideo",
     "UploadLimits",
+    "check_encoding",
     "check_upload_headers",
     "iter_body",
     "receive_video",
@@ -75,9 +77,7 @@ def check_upload_headers(request: Request, limits: UploadLimits) -> int | None:
         UploadTooLargeError: It announces too many bytes.
         EmptyUploadError: It announces none.
     """
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise UnsupportedUploadError(f"Send the video itself, not encoded as {encoding!r} (Content-Encoding).")
+    check_encoding(request.headers)
     is_form = _parse_form_boundary(request) is not None
     announced = request.headers.get("content-length", "")
     if not announced.isdecimal():
@@ -88,6 +88,17 @@ def check_upload_headers(request: Request, limits: UploadLimits) -> int | None:
     if size_bytes > limits.max_bytes + (_FORM_OVERHEAD_BYTES if is_form else 0):
         raise _too_large(limits)
     return size_bytes
+
+
+def check_encoding(headers: Headers) -> None:
+    """Refuse a body that is encoded, as it would be stored as it arrives.
+
+    Raises:
+        UnsupportedUploadError: It is.
+    """
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedUploadError(f"Send the video itself, not encoded as {encoding!r} (Content-Encoding).")
 
 
 async def receive_video(request: Request, write: Callable[[bytes], object], limits: UploadLimits) -> ReceivedVideo:

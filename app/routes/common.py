@@ -31,6 +31,7 @@ __all__ = [
     "document_header",
     "document_problems",
     "get_job_path",
+    "get_prefix",
     "show_job",
     "to_job",
     "to_wish",
@@ -95,9 +96,15 @@ NO_JOB = "No such job, or not yours."
 BAD_PARAMETER = "A parameter is refused; `errors` names it."
 
 
+def get_prefix(request: Request) -> str:
+    """Return what stands before our paths as clients see them: the prefix under which a proxy serves us, if any."""
+    prefix: str = request.scope.get("root_path", "")
+    return prefix.rstrip("/")
+
+
 def get_job_path(request: Request, job_id: str) -> str:
-    """Return the path of a job as the client sees it, also behind a proxy that serves us under a prefix."""
-    return f"{request.scope.get('root_path', '').rstrip('/')}/v1/jobs/{job_id}"
+    """Return the path of a job as the client sees it."""
+    return f"{get_prefix(request)}/v1/jobs/{job_id}"
 
 
 def to_job(request: Request, snapshot: JobSnapshot) -> Job:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.early_answers import has_body
 from app.errors import CHECKSUM_MISMATCH_STATUS, UnsupportedUploadError, UploadNotFoundError
 from app.resumable import ResumableUploads
 from app.routes.common import (
@@ -14,6 +15,8 @@ from app.routes.common import (
     OwnerDependency,
     document_header,
     document_problems,
+    get_job_path,
+    get_prefix,
     to_wish,
 )
 from app.tus import (
@@ -25,6 +28,7 @@ from app.tus import (
     read_metadata,
     read_size,
 )
+from app.uploads import check_encoding
 from worker.intake_store import UploadSnapshot
 from worker.store import StoreUnavailableError
 
@@ -137,7 +141,7 @@ async def create_upload(
     """Make an upload. Its id is that of the job to be; a first piece may come along."""
     length_bytes = read_size(request.headers, "upload-length")
     metadata, parameters = read_metadata(request.headers)
-    has_piece = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+    has_piece = has_body(request.headers)
     if has_piece:
         _check_piece_type(request)
     await callbacks.check(parameters.callback_url)
@@ -151,7 +155,7 @@ async def create_upload(
             with suppress(UploadNotFoundError, StoreUnavailableError):
                 await to_thread.run_sync(lambda: uploads.delete(upload_id, owner=owner))
             raise
-    location = f"{_get_prefix(request)}{UPLOADS_PATH}/{upload_id}"
+    location = f"{get_prefix(request)}{UPLOADS_PATH}/{upload_id}"
     return Response(status_code=201, headers={"Location": location, **_describe(request, upload)})
 
 
@@ -228,15 +232,8 @@ def delete_upload(uploads: UploadsDependency, owner: OwnerDependency, upload_id:
 def _check_piece_type(request: Request) -> None:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != PIECE_MEDIA_TYPE:
         raise UnsupportedUploadError(f"A piece of an upload has the Content-Type {PIECE_MEDIA_TYPE}.")
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise UnsupportedUploadError(f"Send the video itself, not encoded as {encoding!r} (Content-Encoding).")
+    check_encoding(request.headers)
 
 
 def _describe(request: Request, upload: UploadSnapshot) -> dict[str, str]:
-    return create_upload_headers(upload, prefix=_get_prefix(request))
-
-
-def _get_prefix(request: Request) -> str:
-    prefix: str = request.scope.get("root_path", "")
-    return prefix.rstrip("/")
+    return create_upload_headers(upload, job_path=get_job_path(request, upload.record.upload_id))

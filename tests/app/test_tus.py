@@ -1,5 +1,6 @@
 """Resumable uploads over a real socket: the protocol word by word, and a client that is not ours (tuspy)."""
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -20,6 +21,7 @@ import redis
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
+from app.main import create_app
 from tests.app.conftest import CreateServer
 from tests.app.uploading import SHA256, VIDEO, assert_refused, is_untouched, iter_pieces, wait_until
 from worker.celery_app import INDEX_JOB
@@ -172,6 +174,15 @@ def test_other_version_is_refused_and_changes_nothing(uploads_url: str, method: 
     assert response.status_code == 412
     assert response.headers["tus-version"] == "1.0.0"
     assert get_offset(upload_url) == 0
+
+
+def test_version_is_named_under_a_prefix_that_begins_like_our_paths(queue: QueueSettings) -> None:
+    async def ask_under(prefix: str) -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(queue=queue), root_path=prefix)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.options("/v1/uploads")
+
+    assert asyncio.run(ask_under("/v")).headers["tus-resumable"] == "1.0.0"
 
 
 def test_every_answer_names_the_version_and_is_not_kept(uploads_url: str) -> None:
