@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.hardware import describe_hardware
-from tests.bench.report import describe_priority
+from tests.bench.report import describe_command, describe_priority
 from tests.videos import SMALL_GOP, face_scene, write_video
 from worker.decode import DecodeLimits, iter_frames
 from worker.decoder_start import drop_spare, keep_spare
@@ -106,7 +106,7 @@ def main() -> int:
         results = [measure(path, rounds=options.rounds, threads=options.threads) for path in paths]
         drop_spare()
     report = {
-        "command": " ".join(["python -m tests.bench.decode", *(Path(part).name for part in sys.argv[1:])]),
+        "command": describe_command("tests.bench.decode"),
         "hardware": describe_hardware(torch.device("cpu")),
         "load_average": os.getloadavg()[0],
         "priority": describe_priority(),

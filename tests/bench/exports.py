@@ -7,7 +7,6 @@ whether the machine was free.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -15,15 +14,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from app.exports.captions import CaptionOptions
 from app.exports.formats import ExportFormat, iter_export
 from app.palette import EMOTION_COLORS
-from model.hardware import describe_hardware
 from model.labels import EMOTIONS
 from tests.app.results import create_head
 from tests.app.rows import create_face
+from tests.bench.report import write_report
 from tests.videos import face_scene, write_with_sound
 from worker.contract import FrameRow
 from worker.decode import DecodeLimits
@@ -125,18 +122,7 @@ def main() -> int:
             for width, height in ((640, 360), (1920, 1080))
             for frames in (options.frames, 4 * options.frames)
         ]
-    report = {
-        "command": " ".join(["python -m tests.bench.exports", *(Path(part).name for part in sys.argv[1:])]),
-        "hardware": describe_hardware(torch.device("cpu")),
-        "load_average": os.getloadavg()[0],
-        "formats": formats,
-        "overlays": overlays,
-    }
-    text = json.dumps(report, indent=2)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n", encoding="utf-8")
-    print(text)  # noqa: T201  # a command line tool
+    write_report("tests.bench.exports", {"formats": formats, "overlays": overlays}, options.output)
     return 0
 
 

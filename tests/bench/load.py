@@ -26,8 +26,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.bench.report import write_report
-from tests.bench.service import Site, percentile, poll, run_site
+from tests.bench.service import Site, percentile, run_site
 from tests.videos import face_scene, write_constant_rate
+from tests.worker.jobs import poll
 
 SETTINGS = {"EMOCLIP_MAX_REQUESTS_PER_MINUTE": "0", "EMOCLIP_LONG_SIDE": "320", "EMOCLIP_UPSCALE_TO": "320"}
 TRANSPORT_RETRIES = 3
@@ -190,7 +191,7 @@ def measure(site: Site, content: bytes, *, seconds: float, uploads: int, request
         per_second = round(len(times) / (time.perf_counter() - begin), 1)
         rounds.append(_milliseconds(times) | {"per_second": per_second, "api_mib": site.measure_memory().api})
     asyncio.run(delete_all(url, jobs))
-    assert poll(lambda: site.count_keys() == 0, seconds=60), f"{site.count_keys()} keys are left"
+    assert poll(lambda: site.count_keys() == 0, seconds=60, every_seconds=0.1), f"{site.count_keys()} keys are left"
     return {
         "sockets": sockets,
         "uploads": {

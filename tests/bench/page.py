@@ -28,6 +28,7 @@ from model.labels import EMOTIONS
 from tests.app.conftest import run_server
 from tests.app.rows import create_face, create_rows
 from tests.app.stored_jobs import create_job_with_rows
+from tests.bench.report import describe_command
 from tests.page.conftest import WAIT_MS, find_chromium
 from worker.settings import QueueSettings
 from worker.work_store import WorkStore
@@ -101,7 +102,7 @@ def run(*, rounds: int, program: str) -> dict[str, object]:
             answer = client.get(path)
     cold, warm = zip(*visits, strict=True)
     return {
-        "command": "python -m tests.bench.page --json tests/bench/results/page.json",
+        "command": describe_command("tests.bench.page"),
         "hardware": {**describe_hardware(choose_device("cpu")), "system": platform.system()},
         "chromium": version,
         "load_average": os.getloadavg()[0],

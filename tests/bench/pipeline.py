@@ -29,6 +29,7 @@ import av
 
 from model.hardware import describe_hardware
 from model.labels import CLIP_FRAMES
+from tests.bench.report import describe_command
 from worker.assembly import create_analyzer, create_limits
 from worker.clips import FrameFaces, create_window
 from worker.contract import JobOptions
@@ -260,7 +261,7 @@ def main() -> None:
         analyse(analyzer, arguments.video, limits)
     result = {
         "video": arguments.video.name,
-        "command": "python -m tests.bench.pipeline " + " ".join(Path(part).name for part in sys.argv[1:]),
+        "command": describe_command("tests.bench.pipeline"),
         "hardware": {**describe_hardware(analyzer.predictor.device), "load_average": os.getloadavg()[0]},
         "dtype": str(analyzer.predictor.dtype).removeprefix("torch."),
         "threads": asdict(analyzer.threads),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +11,19 @@ import torch
 
 from model.hardware import describe_hardware
 
-__all__ = ["describe_priority", "write_report"]
+__all__ = ["describe_command", "describe_priority", "write_report"]
 
 
-def write_report(module: str, results: object, output: Path | None, *, settings: Mapping[str, str]) -> None:
+def write_report(
+    module: str, results: object, output: Path | None, *, settings: Mapping[str, object] | None = None
+) -> None:
     """Print the report as JSON, and write it to `output` where there is one."""
     report = {
-        "command": " ".join([f"python -m {module}", *(_show(argument) for argument in sys.argv[1:])]),
+        "command": describe_command(module),
         "hardware": describe_hardware(torch.device("cpu")),
         "load_average": round(os.getloadavg()[2], 2),
         "priority": describe_priority(),
-        "settings": dict(settings),
+        "settings": dict(settings or {}),
         "results": results,
     }
     text = json.dumps(report, indent=2)
@@ -28,6 +31,11 @@ def write_report(module: str, results: object, output: Path | None, *, settings:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text + "\n", encoding="utf-8")
     print(text)  # noqa: T201  # a command line tool
+
+
+def describe_command(module: str) -> str:
+    """Return the command that runs this process, with all the options that were given."""
+    return shlex.join(["python", "-m", module, *map(_show, sys.argv[1:])])
 
 
 def describe_priority() -> str:

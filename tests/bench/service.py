@@ -1,8 +1,7 @@
 """What the programs that load a running service share: the service's processes, their memory, the keys in Redis."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import redis
 
 from app.embedded import Service, run_service
 
-__all__ = ["Memory", "Site", "percentile", "poll", "run_site"]
+__all__ = ["Memory", "Site", "percentile", "run_site"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +54,6 @@ def run_site(directory: Path) -> Iterator[Site]:
         )
         with contextlib.closing(redis.Redis.from_url(url)) as client:
             yield Site(service, client)
-
-
-def poll(condition: Callable[[], bool], *, seconds: float, every_seconds: float = 0.1) -> bool:
-    """Ask until `condition` holds; return whether it did in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(every_seconds)
-    return True
 
 
 def percentile(values: list[float], share: float) -> float:

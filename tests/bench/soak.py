@@ -19,8 +19,9 @@ from pathlib import Path
 import httpx
 
 from tests.bench.report import write_report
-from tests.bench.service import Site, poll, run_site
+from tests.bench.service import Site, run_site
 from tests.videos import face_scene, two_faces_scene, write_constant_rate
+from tests.worker.jobs import poll
 
 SETTINGS = {
     "EMOCLIP_MAX_REQUESTS_PER_MINUTE": "0",
@@ -58,7 +59,7 @@ def run_job(client: httpx.Client, number: int, kind: str, content: bytes) -> str
         job = client.get(url).json()
         return job["state"] in ("succeeded", "failed", "canceled")
 
-    assert poll(is_ended, seconds=JOB_SECONDS), job
+    assert poll(is_ended, seconds=JOB_SECONDS, every_seconds=0.1), job
     if job["state"] == "succeeded":
         assert client.get(f"{url}/result").status_code == 200
     if number % 2:
@@ -84,7 +85,7 @@ def soak(site: Site, contents: dict[str, bytes], *, jobs: int, note: Callable[[s
             samples.append({"jobs": numbers[-1] + 1, **memory, "keys_of_jobs": site.count_keys()})
             note(f"{samples[-1]}")
     seconds = time.perf_counter() - begin
-    assert poll(lambda: site.count_keys() == 0, seconds=120), f"{site.count_keys()} keys are left"
+    assert poll(lambda: site.count_keys() == 0, seconds=120, every_seconds=0.1), f"{site.count_keys()} keys are left"
     return {
         "jobs": jobs,
         "seconds": round(seconds, 1),

@@ -7,7 +7,6 @@ another request takes meanwhile.
 
 import argparse
 import asyncio
-import json
 import os
 import tempfile
 import time
@@ -22,6 +21,7 @@ import redis
 from app.redis_server import run_redis_server
 from tests.app.api_process import ApiProcess
 from tests.app.stored_jobs import create_job
+from tests.bench.report import write_report
 from worker.settings import QueueSettings
 from worker.work_store import WorkStore
 
@@ -94,13 +94,7 @@ def main() -> None:
                 results.append(asyncio.run(measure(api, job_ids)))
             finally:
                 api.stop()
-    report = {
-        "command": f"python -m tests.bench.streams --json {options.json}",
-        "cpu_cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2),
-        "results": results,
-    }
-    options.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_report("tests.bench.streams", results, options.json)
 
 
 if __name__ == "__main__":

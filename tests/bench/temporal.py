@@ -22,6 +22,7 @@ from model.metrics import compute_metrics
 from model.soft_stills import read_votes
 from model.still_clips import StillClipViews
 from model.transforms import ClipTransform
+from tests.bench.report import describe_command
 
 BATCH = 16
 
@@ -63,7 +64,7 @@ def main() -> None:
     stacked = torch.cat(targets).numpy()
     labels, steady = stacked[:, : len(EMOTIONS)].argmax(axis=1), stacked[:, -1] > 0
     report: dict[str, Any] = {  # Any: JSON
-        "command": f"python -m tests.bench.temporal ferplus --clips {arguments.clips}",
+        "command": describe_command("tests.bench.temporal"),
         "hardware": describe_hardware(torch.device("cpu")),
         "weights": checkpoint.sha256,
         "clips": arguments.clips,

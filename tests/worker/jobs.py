@@ -142,13 +142,13 @@ def count_tracks(state: StitchState, segment: SegmentRows) -> tuple[SegmentRows,
     return final, StitchState(next_segment=state.next_segment + 1, next_track=state.next_track + 1)
 
 
-def poll(condition: Callable[[], object], *, seconds: float = 10.0) -> bool:
+def poll(condition: Callable[[], object], *, seconds: float = 10.0, every_seconds: float = 0.005) -> bool:
     """Ask again and again until the condition holds; False after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.005)
+        time.sleep(every_seconds)
     return True
 
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import videos
+from tests.worker.jobs import poll
 from worker import errors
 from worker.contract import SegmentPlan
 from worker.decode import DecodeLimits, Frame, iter_frames
@@ -263,17 +263,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     decoder = Path(f"/proc/{int(done.stdout)}/cmdline")
 
     assert done.returncode == -signal.SIGKILL
-    assert wait_until(lambda: not decoder.exists() or decoder.read_bytes() == b"")
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> bool:
-    """Poll until `condition` holds; return whether it did in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    assert poll(lambda: not decoder.exists() or decoder.read_bytes() == b"", seconds=60)
 
 
 def test_used_up_processor_time_is_a_timeout(running: Generator[Frame, None, None]) -> None:
