@@ -70,6 +70,7 @@ test-hostile: setup ## all hostile media through the service, and thousands of m
 	    --timeout 7200 --hypothesis-show-statistics
 
 test-page: setup ## the page in a real Chromium (needs one: apt-get install chromium); `make test` has these tests, too
+	@$(BIN)/python -m tests.chromium
 	$(BIN)/python -m pytest tests/page -rs
 
 lock: setup ## resolve pyproject.toml into requirements.lock; versions already locked stay

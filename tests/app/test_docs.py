@@ -1,7 +1,6 @@
 """The page `/docs`: it shows every operation, in a real browser, and asks nobody but this service."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import httpx
@@ -13,6 +12,7 @@ from starlette.routing import Mount
 from app.main import create_app
 from app.routes.docs import CONTENT_SECURITY_POLICY
 from tests.app.conftest import run_server
+from tests.chromium import launch_chromium
 from worker.settings import QueueSettings
 
 
@@ -68,11 +68,8 @@ def page_url(queue: QueueSettings) -> Iterator[str]:
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page of a real Chromium."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("chromium not found (Debian's package)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        browser = launch_chromium(playwright)
         try:
             yield browser.new_page()
         finally:

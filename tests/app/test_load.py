@@ -17,7 +17,7 @@ from worker.work_store import WorkStore
 
 def test_health_is_answered_beside_sockets_that_hang(url: str, queue: QueueSettings) -> None:
     async def ask() -> tuple[int, int]:
-        async with hold_sockets(url, idle=60, slow_headers=30, slow_bodies=30) as dripping:
+        async with hold_sockets(url, idle=60, slow_headers=30, slow_bodies=30, drip_seconds=0.02) as dripping:
             times = await time_health(url, seconds=0.5)
             return len(times), sum(not task.done() for task in dripping)
 
@@ -27,6 +27,18 @@ def test_health_is_answered_beside_sockets_that_hang(url: str, queue: QueueSetti
     assert dripping == 60
     with httpx.Client(base_url=url, trust_env=False) as client:
         assert client.get("/v1/jobs").json()["jobs"] == [], "what was cut off leaves no job"
+
+
+def test_sockets_that_the_server_cuts_are_counted(create_server: CreateServer) -> None:
+    url = create_server(max_uploads_at_once=4)
+
+    async def hold() -> int:
+        async with hold_sockets(url, idle=0, slow_headers=0, slow_bodies=10, drip_seconds=0.02) as dripping:
+            while sum(task.done() for task in dripping) < 6:
+                await asyncio.sleep(0.02)
+            return sum(not task.done() for task in dripping)
+
+    assert asyncio.run(hold()) == 4
 
 
 @pytest.mark.parametrize(("most", "videos"), [(256, 40), (4, 8)], ids=["at once", "in turns"])

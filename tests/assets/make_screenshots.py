@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from app.embedded import run_service
 from app.palette import EMOTION_COLORS
-from tests.page.conftest import find_chromium
+from tests.chromium import find_chromium
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER / "sample.mp4"

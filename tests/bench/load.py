@@ -37,9 +37,12 @@ DRIP_SECONDS = 1.0
 
 @contextlib.asynccontextmanager
 async def hold_sockets(
-    url: str, *, idle: int, slow_headers: int, slow_bodies: int
+    url: str, *, idle: int, slow_headers: int, slow_bodies: int, drip_seconds: float = DRIP_SECONDS
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Keep connections open that do nothing or as little as possible; yields the tasks that drip."""
+    """Keep connections open that do nothing or as little as possible.
+
+    Yields the tasks that drip; one ends when it notices, at a drop, that the server has cut its connection.
+    """
     host, port = urlsplit(url).hostname, urlsplit(url).port
     writers: list[asyncio.StreamWriter] = []
 
@@ -53,12 +56,12 @@ async def hold_sockets(
         writer.write(begin)
         with contextlib.suppress(ConnectionError):
             while True:
-                await asyncio.sleep(DRIP_SECONDS)
+                await asyncio.sleep(drip_seconds)
                 writer.write(drop)
                 await writer.drain()
 
-    header = b"GET /healthz HTTP/1.1\r\nHost: slow\r\nX-Slow: "
-    body = b"POST /v1/jobs HTTP/1.1\r\nHost: slow\r\nContent-Type: video/mp4\r\nContent-Length: 1000000\r\n\r\n"
+    header = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+    body = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\nContent-Length: 1000000\r\n\r\n"
     for _ in range(idle):
         await connect()
     tasks = [asyncio.create_task(drip(header, b"x")) for _ in range(slow_headers)]

@@ -29,7 +29,7 @@ from tests.app.conftest import run_server
 from tests.app.rows import create_face, create_rows
 from tests.app.stored_jobs import create_job_with_rows
 from tests.bench.report import describe_command
-from tests.page.conftest import WAIT_MS, find_chromium
+from tests.chromium import MISSING, WAIT_MS, find_chromium
 from worker.settings import QueueSettings
 from worker.work_store import WorkStore
 
@@ -126,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     program = find_chromium()
     if program is None:
-        parser.error("no Chromium is installed: apt-get install chromium, or set EMOCLIP_CHROMIUM")
+        parser.error(MISSING)
     text = json.dumps(run(rounds=arguments.rounds, program=program), indent=2)
     print(text)  # noqa: T201  # a command's output
     if arguments.json is not None:

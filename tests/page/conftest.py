@@ -4,8 +4,6 @@ Each page is watched: whatever it writes to the console as an error, every error
 another origin fails the test that caused it.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -21,29 +19,16 @@ from tests.app.conftest import (  # noqa: F401  # fixtures of the API's own test
     store,
     url,
 )
+from tests.chromium import WAIT_MS, launch_chromium
 
-WAIT_MS = 30_000
-"""Far more than anything takes; nothing waits for it to pass."""
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _REFUSED = "Failed to load resource"
-
-
-def find_chromium() -> str | None:
-    """Return the program, None where there is none; EMOCLIP_CHROMIUM names it where it has another name."""
-    found = [os.environ.get("EMOCLIP_CHROMIUM"), *map(shutil.which, _NAMES)]
-    return next((path for path in found if path), None)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A Chromium for the tests of one file; Playwright's event loop must not outlive them, it would disturb asyncio."""
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium, or set EMOCLIP_CHROMIUM")
-    # root has no user namespaces in containers, which the browser's own sandbox needs
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=WAIT_MS)
+        browser = launch_chromium(playwright)
         yield browser
         browser.close()
 

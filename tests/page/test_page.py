@@ -17,7 +17,8 @@ from model.labels import EMOTIONS, Emotion
 from tests.app.conftest import CreateServer
 from tests.app.rows import create_face, create_rows
 from tests.app.stored_jobs import create_job, create_job_with_rows, finish_job, put_segment
-from tests.page.conftest import WAIT_MS, Watch
+from tests.chromium import WAIT_MS
+from tests.page.conftest import Watch
 from worker.contract import ErrorCode, FaceRow, FrameRow, JobFailure
 from worker.store import new_job_id
 from worker.work_store import WorkStore

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import WAIT_MS
+from tests.chromium import WAIT_MS
 from tests.worker.worker_process import run_worker
 from worker.settings import QueueSettings, WorkerSettings
 
