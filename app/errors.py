@@ -2,6 +2,7 @@
 
     ApiError
     ├── UnauthorizedError        401 unauthorized
+    ├── HostRefusedError         403 host_refused
     ├── UploadTimeoutError       408 upload_timeout
     ├── MalformedUploadError     400 malformed_upload
     ├── InvalidHeaderError       400 invalid_header
@@ -60,6 +61,7 @@ __all__ = [
     "DailyBytesError",
     "DigestMismatchError",
     "EmptyUploadError",
+    "HostRefusedError",
     "IdempotencyKeyBusyError",
     "IdempotencyKeyUsedError",
     "InvalidHeaderError",
@@ -107,6 +109,7 @@ class ProblemCode(StrEnum):
     """What went wrong, for programs; stable."""
 
     UNAUTHORIZED = "unauthorized"
+    HOST_REFUSED = "host_refused"
     UPLOAD_TIMEOUT = "upload_timeout"
     MALFORMED_UPLOAD = "malformed_upload"
     INVALID_HEADER = "invalid_header"
@@ -178,6 +181,13 @@ class UnauthorizedError(ApiError):
     status = HTTPStatus.UNAUTHORIZED
     code = ProblemCode.UNAUTHORIZED
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class HostRefusedError(ApiError):
+    """The request names another host than those that a service without keys answers to."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = ProblemCode.HOST_REFUSED
 
 
 class UploadTimeoutError(ApiError):

@@ -12,6 +12,7 @@ from app.acceptance import Acceptance
 from app.auth import AcceptedKeys, ApiKeyMiddleware
 from app.early_answers import EarlyAnswerMiddleware
 from app.errors import TooManyUploadsError, install_error_handlers
+from app.host_check import HostCheckMiddleware
 from app.jobs import Jobs
 from app.limits import KeyLimits, LimitBook, RequestLimitMiddleware
 from app.live import create_live
@@ -78,6 +79,7 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
         # a redirected upload would need to be sent again, and curl without -L shows nothing
         redirect_slashes=False,
     )
+    keys = AcceptedKeys(settings.api_keys_file)
     book = LimitBook(
         redis_client,
         KeyLimits(
@@ -130,10 +132,13 @@ def create_app(settings: ApiSettings | None = None, *, queue: QueueSettings | No
     app.add_middleware(RequestLimitMiddleware, book=book)
     app.add_middleware(
         ApiKeyMiddleware,
-        keys=AcceptedKeys(settings.api_keys_file),
+        keys=keys,
         metrics_without_key=settings.metrics_without_key,
     )
     app.add_middleware(TusMiddleware)
+    if not keys.are_required:
+        own_name = settings.published_host or settings.host
+        app.add_middleware(HostCheckMiddleware, allowed=[*settings.allowed_hosts, own_name])
     app.add_middleware(EarlyAnswerMiddleware)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(HttpMetricsMiddleware, metrics=app.state.metrics)

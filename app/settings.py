@@ -1,15 +1,22 @@
 """Settings of the API process, from the environment, prefix EMOCLIP_; worker.settings has those shared with workers."""
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["ApiSettings"]
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _check_host_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        raise ValueError(f"expected the name of a host without its port, such as faces.example, got {name!r}")
+    return name
 
 
 class ApiSettings(BaseSettings):
@@ -26,6 +33,9 @@ class ApiSettings(BaseSettings):
     """Address to listen on."""
     published_host: str | None = None
     """Address at which clients reach the API where that is not `host`, as with a container's published port."""
+    allowed_hosts: list[Annotated[str, AfterValidator(_check_host_name)]] = []
+    """Where no key is asked for, names in the header `Host` that are answered beside those of the loopback address, as
+    a JSON list: those under which a proxy on this machine serves the API, such as `["faces.example"]`."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on; 0 takes any free one."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 << 30

@@ -32,7 +32,7 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
     host = options.host or settings.host
     try:
         check_access(settings, host=host)
-        app = create_app(settings)
+        app = create_app(settings.model_copy(update={"host": host}))
     except (OSError, ValueError) as error:  # such as a file of API keys that cannot be read
         if isinstance(error, ValidationError):
             raise

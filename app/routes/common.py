@@ -18,6 +18,7 @@ from worker.contract import JobOptions, JobSnapshot
 __all__ = [
     "BAD_PARAMETER",
     "DIGEST_HELP",
+    "HOST_PROBLEM",
     "JOB_HEADERS",
     "NO_JOB",
     "PROBLEM_CONTENT",
@@ -70,6 +71,8 @@ DIGEST_HELP = (
     "Digest of the body, as `sha-256=:BASE64:` or `sha-512=:BASE64:` (RFC 9530): checked when the body is there."
 )
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_HOST_REFUSED = "The header `Host` names another machine, where no keys are asked for."
+HOST_PROBLEM: dict[int | str, dict[str, Any]] = {403: {"description": _HOST_REFUSED, "content": PROBLEM_CONTENT}}
 
 
 def document_header(name: str, description: str, *, required: bool = False) -> dict[str, Any]:
@@ -79,9 +82,10 @@ def document_header(name: str, description: str, *, required: bool = False) -> d
 
 
 def document_problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
-    """Document refusals: `_404="no such job"`; 401, 429 and 503 can happen to every request that touches jobs."""
+    """Document refusals: `_404="no such job"`; 401, 403, 429 and 503 can happen to every request that touches jobs."""
     common = {
         "_401": "No valid API key, where keys are asked for.",
+        "_403": _HOST_REFUSED,
         "_429": "The API key has made as many requests as it may a minute.",
         "_503": "The job store does not answer.",
     }

@@ -22,7 +22,7 @@ router = APIRouter()
             "description": "Prometheus' text format, or OpenMetrics where `Accept` asks for it.",
             "content": {"text/plain": {"schema": {"type": "string"}}, "application/openmetrics-text": {}},
         },
-        **{status: text for status, text in document_problems().items() if status in ("401", "429")},
+        **{status: text for status, text in document_problems().items() if status in ("401", "403", "429")},
     },
 )
 def get_metrics(request: Request) -> Response:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.errors import NotReadyError
-from app.routes.common import PROBLEM_CONTENT, JobsDependency
+from app.routes.common import HOST_PROBLEM, PROBLEM_CONTENT, JobsDependency
 from app.schemas import Health, Readiness
 from worker.store import StoreUnavailableError
 
@@ -12,7 +12,13 @@ __all__ = ["router"]
 router = APIRouter()
 
 
-@router.get("/healthz", summary="Whether the process answers", operation_id="get_health", tags=["service"])
+@router.get(
+    "/healthz",
+    summary="Whether the process answers",
+    operation_id="get_health",
+    tags=["service"],
+    responses=HOST_PROBLEM,
+)
 async def get_health() -> Health:
     """Return at once; touches nothing."""
     return Health()
@@ -23,7 +29,10 @@ async def get_health() -> Health:
     summary="Whether jobs would be worked on",
     operation_id="get_readiness",
     tags=["service"],
-    responses={503: {"description": "Redis does not answer, or no worker does.", "content": PROBLEM_CONTENT}},
+    responses={
+        **HOST_PROBLEM,
+        503: {"description": "Redis does not answer, or no worker does.", "content": PROBLEM_CONTENT},
+    },
 )
 def get_readiness(jobs: JobsDependency) -> Readiness:
     """Ask Redis for the workers that gave a sign of life lately."""

@@ -93,7 +93,7 @@ def half_sent(
     host, _, path = upload_url.removeprefix("http://").partition("/")
     with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=60) as connection:
         connection.sendall(
-            f"PATCH /{path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n{extra}"
+            f"PATCH /{path} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n{extra}"
             f"Content-Type: application/offset+octet-stream\r\nContent-Length: {announced}\r\n\r\n".encode()
             + data
         )

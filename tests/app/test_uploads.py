@@ -245,7 +245,7 @@ def test_upload_that_stands_still_is_given_up(
     url = create_server(upload_idle_seconds=0.2)
 
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
-        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegin")
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nbegin")
         answer = connection.recv(65536)
 
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -275,7 +275,7 @@ def test_client_that_goes_away_leaves_nothing(
     with socket.create_connection(("127.0.0.1", int(jobs_url.split(":")[2].split("/")[0])), timeout=10) as connection:
         if resets:  # nothing left to send, nothing read: closing sends RST
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n" + body)
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n" + length + b"\r\n\r\n" + body)
         wait_until(lambda: any(queue.media_dir.glob("*/*")))
 
     wait_until(lambda: is_untouched(queue, redis_client))
@@ -285,7 +285,7 @@ def test_shutdown_during_an_upload_leaves_nothing(queue: QueueSettings, redis_cl
     with socket.socket() as connection:  # stays open longer than the server lives
         with run_server(create_app(queue=queue), graceful_seconds=1) as url:
             connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
-            connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\nbegin")
+            connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\nbegin")
             wait_until(lambda: any(queue.media_dir.glob("*/*")))
 
         assert is_untouched(queue, redis_client)
@@ -300,7 +300,7 @@ def test_wrong_key_is_refused_before_the_body(
 
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
         connection.sendall(
-            b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4000000\r\n\r\n"
+            b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4000000\r\n\r\n"
         )
         answer = connection.recv(65536)
 
@@ -320,7 +320,7 @@ def test_uploads_at_once_are_limited(create_server: CreateServer, queue: QueueSe
     url = create_server(max_uploads_at_once=1)
 
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
-        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\nbegin")
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\nbegin")
         wait_until(lambda: any(queue.media_dir.glob("*/*")))
         assert_refused(httpx.post(url + "/v1/jobs", content=VIDEO), 429, "too_many_uploads")
 

@@ -1,0 +1,61 @@
+"""To which hosts a service without API keys answers: names and addresses of its own machine, and those it is told.
+
+A web page from anywhere can let its own name resolve to 127.0.0.1 once it is loaded (DNS rebinding). The visitor's
+browser then takes the service on the visitor's machine for the page's own origin and lets the page read everything.
+What gives such a request away is its Host header, which no page can change; Jupyter and Ollama refuse it likewise.
+(Starlette's TrustedHostMiddleware knows addresses only letter by letter, and answers in plain text.)
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import HostRefusedError, create_problem_response
+
+__all__ = ["HostCheckMiddleware"]
+
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::\d*)?")
+"""A name or an address, IPv6 in brackets, and perhaps a port."""
+_SHOWN_CHARACTERS = 100
+
+
+class HostCheckMiddleware:
+    """Lets requests pass that name this machine, by a loopback address or name, or a host that is allowed."""
+
+    def __init__(self, app: ASGIApp, *, allowed: Iterable[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(host.lower() for host in allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            host = _read_host(Headers(scope=scope))
+            if not (host in self._allowed or _is_loopback(host)):
+                error = HostRefusedError(
+                    "Without API keys this service answers to its own machine only, as localhost or 127.0.0.1, and not "
+                    f"to {host[:_SHOWN_CHARACTERS]!r}. A name under which a proxy serves it belongs in "
+                    "EMOCLIP_ALLOWED_HOSTS."
+                )
+                await create_problem_response(Request(scope), error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _read_host(headers: Headers) -> str:
+    """Return the host without its port, empty where there is none or it is malformed."""
+    fields = headers.getlist("host")
+    match = _HOST.fullmatch(fields[0]) if len(fields) == 1 else None
+    return match[1].strip("[]").removesuffix(".").lower() if match else ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # nobody can own a name in it (RFC 6761)
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
