@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from anyio import to_thread
 from starlette.requests import Request
 
-from app.errors import (
-    IdempotencyKeyBusyError,
-    IdempotencyKeyUsedError,
-    JobNotFoundError,
-    StorageFullError,
-)
+from app.errors import JobNotFoundError
 from app.idempotency import hold_reservation, read_idempotency_key
 from app.jobs import Jobs
 from app.limits import LimitBook
 from app.owner_slots import OwnerSlots
+from app.upload_errors import IdempotencyKeyBusyError, IdempotencyKeyUsedError, StorageFullError
 from app.uploads import UploadLimits, check_upload_headers, receive_video
 from worker import media
 from worker.contract import JobOptions, JobRecord, JobSnapshot

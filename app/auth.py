@@ -16,8 +16,9 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import UnauthorizedError, create_problem_response
+from app.errors import UnauthorizedError
 from app.keys import KeysFile, hash_key, parse_line
+from app.problems import create_problem_response
 from app.settings import ApiSettings
 
 __all__ = [

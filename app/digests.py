@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
-from app.errors import ApiError, ChecksumMismatchError, DigestMismatchError, InvalidHeaderError
+from app.errors import ApiError
+from app.upload_errors import ChecksumMismatchError, DigestMismatchError, InvalidHeaderError
 
 __all__ = ["CHECKSUM_ALGORITHMS", "BodyDigests", "read_content_digests", "read_piece_digests"]
 

@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import HostRefusedError, create_problem_response
+from app.errors import HostRefusedError
+from app.problems import create_problem_response
 
 __all__ = ["HostCheckMiddleware"]
 

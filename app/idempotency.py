@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from anyio import CancelScope, to_thread
 from starlette.datastructures import Headers
 
-from app.errors import InvalidHeaderError
+from app.upload_errors import InvalidHeaderError
 from worker.intake_store import RESERVATION_SECONDS, IntakeStore, Reservation
 from worker.store import StoreUnavailableError
 

@@ -18,7 +18,8 @@ from anyio import CancelScope, to_thread
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import ApiError, DailyBytesError, RateLimitedError, TooManyJobsError, create_problem_response
+from app.errors import ApiError, DailyBytesError, RateLimitedError, TooManyJobsError
+from app.problems import create_problem_response
 from worker.redis_client import StoreUnavailableError, translate_redis_errors
 
 __all__ = ["KeyLimits", "LimitBook", "RequestLimitMiddleware"]

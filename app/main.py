@@ -11,7 +11,6 @@ from starlette.middleware.gzip import GZipMiddleware
 from app.acceptance import Acceptance
 from app.auth import AcceptedKeys, ApiKeyMiddleware
 from app.early_answers import EarlyAnswerMiddleware
-from app.errors import TooManyUploadsError, install_error_handlers
 from app.host_check import HostCheckMiddleware
 from app.jobs import Jobs
 from app.limits import KeyLimits, LimitBook, RequestLimitMiddleware
@@ -19,6 +18,7 @@ from app.live import create_live
 from app.metrics import HttpMetricsMiddleware, Metrics
 from app.openapi import install_openapi
 from app.owner_slots import OwnerSlots
+from app.problems import install_error_handlers
 from app.request_ids import RequestIdMiddleware
 from app.resumable import ResumableLimits, ResumableUploads
 from app.routes import cancellation, docs, events, jobs, metrics, page, results, service, timeline
@@ -26,6 +26,7 @@ from app.routes import uploads as upload_routes
 from app.routes.common import show_job
 from app.settings import ApiSettings
 from app.tus import TusMiddleware
+from app.upload_errors import TooManyUploadsError
 from app.uploads import UploadLimits
 from app.webhook_sender import WebhookSender, read_webhook_secrets
 from app.webhook_target import TargetRules

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.auth import METRICS_PATH
-from app.errors import Problem
+from app.problems import Problem
 from app.schemas import EndEvent, FramesPage, Job, JobEvent, ProgressEvent, ResetEvent, RowsEvent
 
 __all__ = ["install_openapi"]

@@ -22,8 +22,11 @@ from starlette.requests import Request
 
 from app.acceptance import JobWish, translate_full_storage
 from app.digests import BodyDigests, read_piece_digests
-from app.errors import (
-    ApiError,
+from app.errors import ApiError
+from app.jobs import Jobs
+from app.limits import LimitBook
+from app.owner_slots import OwnerSlots
+from app.upload_errors import (
     EmptyUploadError,
     OffsetConflictError,
     TooManyUploadsError,
@@ -32,9 +35,6 @@ from app.errors import (
     UploadTimeoutError,
     UploadTooLargeError,
 )
-from app.jobs import Jobs
-from app.limits import LimitBook
-from app.owner_slots import OwnerSlots
 from app.upload_piece import UploadPiece
 from app.uploads import WRITE_BYTES, UploadLimits, iter_body
 from worker import media

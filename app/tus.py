@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import route_path
 from app.digests import CHECKSUM_ALGORITHMS
-from app.errors import TUS_VERSION, InvalidHeaderError, TusVersionError
 from app.file_names import MAX_FILE_NAME
-from app.schemas import CreateParameters
+from app.parameters import CreateParameters
+from app.upload_errors import TUS_VERSION, InvalidHeaderError, TusVersionError
 from worker.intake_store import UploadSnapshot
 
 __all__ = [

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from app.digests import BodyDigests
-from app.errors import UploadNotFoundError
+from app.upload_errors import UploadNotFoundError
 from worker import media
 from worker.intake_store import IntakeStore, UploadRecord
 from worker.store import StoreUnavailableError

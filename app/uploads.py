@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from app.digests import read_content_digests
-from app.errors import (
+from app.upload_errors import (
     EmptyUploadError,
     MalformedUploadError,
     UnsupportedUploadError,

@@ -4,8 +4,8 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from app.errors import MalformedUploadError, MissingVideoError
 from app.file_names import clean_file_name
+from app.upload_errors import MalformedUploadError, MissingVideoError
 
 __all__ = ["VideoForm"]
 

@@ -10,7 +10,8 @@ from app.auth import get_owner
 from app.exports.head import Summary
 from app.jobs import Jobs
 from app.live import Live
-from app.schemas import CreateParameters, Job, JobLinks, Upload, Webhook
+from app.parameters import CreateParameters
+from app.schemas import Job, JobLinks, Upload, Webhook
 from app.webhook_target import parse_webhook_url
 from app.webhooks import Callbacks
 from worker.contract import JobOptions, JobSnapshot

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.events import EventStream, JobEvents, Place
+from app.parameters import EventsParameters
 from app.routes.common import (
     BAD_PARAMETER,
     NO_JOB,
@@ -17,7 +18,7 @@ from app.routes.common import (
     document_problems,
     to_job,
 )
-from app.schemas import EndEvent, EventsParameters, Job, ProgressEvent, ResetEvent, RowsEvent
+from app.schemas import EndEvent, Job, ProgressEvent, ResetEvent, RowsEvent
 
 __all__ = ["router"]
 

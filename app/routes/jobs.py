@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.errors import TooManyStreamsError
 from app.live import until_client_leaves
+from app.parameters import CreateParameters, ListParameters
 from app.preferences import LONGEST_WAIT_SECONDS, parse_wait
 from app.routes.common import (
     BAD_PARAMETER,
@@ -26,7 +27,7 @@ from app.routes.common import (
     to_job,
     to_wish,
 )
-from app.schemas import CreateParameters, Job, JobPage, ListParameters
+from app.schemas import Job, JobPage
 
 __all__ = ["router"]
 

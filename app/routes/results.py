@@ -11,6 +11,7 @@ from app.exports.formats import CAPTIONS, MEDIA_TYPES, OFFERS, ExportFormat, ite
 from app.exports.head import Result
 from app.jobs import create_result_head
 from app.negotiation import choose_media_type
+from app.parameters import FramesParameters, ResultParameters
 from app.routes.common import (
     BAD_PARAMETER,
     NO_JOB,
@@ -21,7 +22,7 @@ from app.routes.common import (
     document_problems,
     get_job_path,
 )
-from app.schemas import FramesPage, FramesParameters, ResultParameters
+from app.schemas import FramesPage
 
 __all__ = ["router"]
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.downsampling import DownsampledTrack, downsample
 from app.jobs import Jobs
+from app.parameters import TimelineParameters
 from app.routes.common import (
     BAD_PARAMETER,
     NO_JOB,
@@ -15,7 +16,7 @@ from app.routes.common import (
     create_retry_after,
     document_problems,
 )
-from app.schemas import Timeline, TimelineParameters, TimelineTrack
+from app.schemas import Timeline, TimelineTrack
 from model.labels import EMOTIONS
 from worker.contract import JobSnapshot, JobState
 

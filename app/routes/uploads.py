@@ -7,7 +7,6 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.early_answers import has_body
-from app.errors import CHECKSUM_MISMATCH_STATUS, UnsupportedUploadError, UploadNotFoundError
 from app.resumable import ResumableUploads
 from app.routes.common import (
     DIGEST_HELP,
@@ -28,6 +27,7 @@ from app.tus import (
     read_metadata,
     read_size,
 )
+from app.upload_errors import CHECKSUM_MISMATCH_STATUS, UnsupportedUploadError, UploadNotFoundError
 from app.uploads import check_encoding
 from worker.intake_store import UploadSnapshot
 from worker.store import StoreUnavailableError

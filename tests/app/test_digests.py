@@ -9,7 +9,7 @@ import redis
 from starlette.datastructures import Headers
 
 from app.digests import read_content_digests, read_piece_digests
-from app.errors import ChecksumMismatchError, InvalidHeaderError
+from app.upload_errors import ChecksumMismatchError, InvalidHeaderError
 from tests.app.uploading import VIDEO, assert_accepted, assert_refused, is_untouched, iter_pieces
 from worker.settings import QueueSettings
 

@@ -44,7 +44,7 @@ def test_bug_is_logged_and_not_shown(queue: QueueSettings, caplog: pytest.LogCap
     def fail() -> None:
         raise RuntimeError("secret of the house")
 
-    with caplog.at_level(logging.ERROR, logger="app.errors"), run_server(app) as url:
+    with caplog.at_level(logging.ERROR, logger="app.problems"), run_server(app) as url:
         response = httpx.get(url + "/bug")
 
     assert response.status_code == 500

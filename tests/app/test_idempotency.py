@@ -12,8 +12,8 @@ import pytest
 import redis
 from starlette.datastructures import Headers
 
-from app.errors import InvalidHeaderError
 from app.idempotency import read_idempotency_key
+from app.upload_errors import InvalidHeaderError
 from tests.app.conftest import CreateServer
 from tests.app.uploading import VIDEO, assert_accepted, assert_refused, is_untouched, iter_pieces, wait_until
 from worker.intake_store import RESERVATION_SECONDS
