@@ -11,6 +11,7 @@ import binascii
 import contextlib
 import hashlib
 import hmac
+import os
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ import httpcore
 
 from app.webhook_target import TargetError, TargetRules, WebhookUrl
 
-__all__ = ["Answer", "WebhookSender", "read_webhook_secrets", "sign"]
+__all__ = ["Answer", "WebhookSender", "create_webhook_secret", "read_webhook_secrets", "sign"]
 
 _PREFIX = "whsec_"
 _SECRET_BYTES = range(24, 65)
 """192 to 512 bits, as the specification asks."""
+_NEW_SECRET_BYTES = 32
 _LONGEST_RETRY_SECONDS = 3600
 
 
@@ -69,8 +71,23 @@ def read_webhook_secrets(file: Path) -> list[bytes]:
             raise ValueError(f"{file}, line {number}: expected {_PREFIX} and 24 to 64 random bytes in base64")
         secrets.append(secret)
     if not secrets:
-        raise ValueError(f'{file} holds no secret; make one with: echo "{_PREFIX}$(openssl rand -base64 32)"')
+        raise ValueError(f"{file} holds no secret; make one with: emoclip keys webhook-secret --file {file}")
     return secrets
+
+
+def create_webhook_secret(file: Path) -> str:
+    """Make a signing secret, add it to the file, which only its owner can read, and return it.
+
+    Raises:
+        ValueError: The file holds something else.
+        OSError: The file cannot be read or written.
+    """
+    if file.exists() and file.stat().st_size:
+        read_webhook_secrets(file)
+    secret = _PREFIX + base64.b64encode(os.urandom(_NEW_SECRET_BYTES)).decode()
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as secrets:
+        secrets.write(f"\n{secret}\n" if secrets.tell() else f"{secret}\n")  # an editor may leave no end of line
+    return secret
 
 
 def sign(secrets: Iterable[bytes], *, message_id: str, timestamp: int, body: bytes) -> str:

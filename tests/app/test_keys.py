@@ -11,6 +11,7 @@ from app.auth import check_access
 from app.cli import main
 from app.keys import KEY_PREFIX, KeysFile, StoredKey
 from app.settings import ApiSettings
+from app.webhook_sender import read_webhook_secrets
 
 
 @pytest.fixture
@@ -104,10 +105,30 @@ def test_command_makes_lists_and_revokes(
     assert "nobody can use the service" in notes
 
 
+def test_command_makes_secrets_that_sign_webhooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "webhook_secret"
+    monkeypatch.setenv("EMOCLIP_WEBHOOK_SECRET_FILE", str(file))
+
+    assert main(["keys", "webhook-secret"]) == 0
+    first = capsys.readouterr().out.strip()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.write_text(first)  # as an editor may leave it
+    assert main(["keys", "webhook-secret"]) == 0
+    second = capsys.readouterr().out.strip()
+
+    assert file.read_text() == f"{first}\n{second}\n"
+    assert [len(secret) for secret in read_webhook_secrets(file)] == [32, 32]
+    assert first != second
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["list"], "say which file"),
+        (["list"], "say which file it is: set EMOCLIP_API_KEYS_FILE"),
+        (["webhook-secret"], "say which file it is: set EMOCLIP_WEBHOOK_SECRET_FILE"),
+        (["webhook-secret", "--file", "keys"], "keys, line 1: expected whsec_"),
         (["list", "--file", "none/keys"], "none/keys"),
         (["create", "alice", "--file", "none/keys"], "none"),
         (["revoke", "carol", "--file", "keys"], "no key with the name or id 'carol'"),
@@ -122,7 +143,8 @@ def test_command_says_in_one_line_what_is_wrong(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EMOCLIP_API_KEYS_FILE", raising=False)
+    for variable in ("EMOCLIP_API_KEYS_FILE", "EMOCLIP_WEBHOOK_SECRET_FILE"):
+        monkeypatch.delenv(variable, raising=False)
     KeysFile(tmp_path / "keys").create("alice")
     (tmp_path / "broken").write_text("alice\n")
 
