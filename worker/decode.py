@@ -36,11 +36,13 @@ def iter_frames(
     sample_fps: float | None,
     limits: DecodeLimits,
     should_stop: Callable[[], bool] | None = None,
+    on_sign: Callable[[], object] | None = None,
 ) -> Generator[Frame, None, None]:
     """Yield the frames of `plan` in presentation order; closing the iterator kills the decoder process.
 
     A plan without frame numbers decodes the video from its start and samples on the fly; with them, `sample_fps` has
-    been applied already. `should_stop` is asked while waiting for the decoder.
+    been applied already. `should_stop` is asked while waiting for the decoder; `on_sign` is called with every sign of
+    life that it gives, about one a second, frames or not.
 
     Raises:
         AnalysisError: the video cannot be decoded (all leaves but PoisonError).
@@ -56,7 +58,7 @@ def iter_frames(
         request = _create_request(plan, video_fd=video_fd, ring_fd=ring_fd, sample_fps=sample_fps, limits=limits)
         os.ftruncate(ring_fd, SLOTS * request.slot_bytes)
         ring = stack.enter_context(mmap(ring_fd, SLOTS * request.slot_bytes, prot=PROT_READ))
-        decoder = stack.enter_context(DecoderProcess(request, limits=limits, should_stop=should_stop))
+        decoder = stack.enter_context(DecoderProcess(request, limits=limits, should_stop=should_stop, on_sign=on_sign))
         for _, payload in decoder.messages():
             slot, number, pts_seconds, height, width = FRAME.unpack(payload)
             image = _copy_image(ring, offset=slot * request.slot_bytes, height=height, width=width)

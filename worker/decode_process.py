@@ -61,12 +61,18 @@ class DecoderProcess:
     """A running decoder; a context manager that leaves no process behind."""
 
     def __init__(
-        self, request: DecodeRequest, *, limits: DecodeLimits, should_stop: Callable[[], bool] | None = None
+        self,
+        request: DecodeRequest,
+        *,
+        limits: DecodeLimits,
+        should_stop: Callable[[], bool] | None = None,
+        on_sign: Callable[[], object] | None = None,
     ) -> None:
         require_safe_decoder()
         self._request = request
         self._limits = limits
         self._should_stop = should_stop or (lambda: False)
+        self._on_sign = on_sign or (lambda: None)
         self._waited_seconds = 0.0
         self._has_started = False
         self._may_restart = True
@@ -99,6 +105,7 @@ class DecoderProcess:
         while True:
             code, length = HEADER.unpack(self._read(HEADER.size))
             kind, payload = Kind(code), self._read(length)
+            self._on_sign()
             if kind is Kind.FINISHED:
                 return
             if kind is Kind.FAILED:

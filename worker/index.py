@@ -70,9 +70,16 @@ class VideoIndex:
 
 
 def index_video(
-    path: Path, *, sample_fps: float | None, limits: DecodeLimits, should_stop: Callable[[], bool] | None = None
+    path: Path,
+    *,
+    sample_fps: float | None,
+    limits: DecodeLimits,
+    should_stop: Callable[[], bool] | None = None,
+    on_sign: Callable[[], object] | None = None,
 ) -> VideoIndex:
     """Read all packets of a video, decode only its ends, and return its index.
+
+    `should_stop` and `on_sign` are those of worker.decode.iter_frames.
 
     Raises:
         AnalysisError: no video, not one frame of it can be decoded, or it is above the limits.
@@ -89,7 +96,7 @@ def index_video(
             cpu_seconds=limits.cpu_seconds,
             threads=limits.threads,
         )
-        with DecoderProcess(request, limits=limits, should_stop=should_stop) as decoder:
+        with DecoderProcess(request, limits=limits, should_stop=should_stop, on_sign=on_sign) as decoder:
             ((_, payload),) = decoder.messages()
     finally:
         os.close(video_fd)

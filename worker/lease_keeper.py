@@ -1,12 +1,11 @@
 """LeaseKeeper: a thread that keeps a lease while work goes on, passes progress on, and learns when to stop.
 
-A thread, and not the progress callback, because loading models or one slow batch may take longer than a lease lasts. So
-that a worker which hangs does not keep its lease for ever, the thread gives up when nothing has moved for long.
+A thread, and not the progress callback, because loading models or one slow batch may take longer than a lease lasts.
+That a process which hangs does not keep its lease for ever is the hang switch's concern.
 """
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Self
 
@@ -23,39 +22,25 @@ logger = logging.getLogger(__name__)
 class LeaseKeeper:
     """Context in which a lease is kept; the worker asks `should_stop` and tells `report`, at no cost."""
 
-    def __init__(
-        self,
-        store: WorkStore,
-        lease: Lease,
-        *,
-        stall_seconds: float,
-        is_draining: Callable[[], bool],
-        on_move: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, store: WorkStore, lease: Lease, *, is_draining: Callable[[], bool]) -> None:
         """Bind, without starting.
 
         Args:
             store: Where the lease is kept.
             lease: The lease.
-            stall_seconds: With no report for so long, the lease is given up.
             is_draining: Whether this process was told to end.
-            on_move: Called, from the thread, soon after each report.
         """
         self._store = store
         self._lease = lease
-        self._stall_seconds = stall_seconds
         self._is_draining = is_draining
-        self._on_move = on_move
         self._frames_done = 0
-        self._moved_at = time.monotonic()
         self._lost = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{lease.unit}", daemon=True)
 
     def report(self, frames_done: int) -> None:
-        """Note how many frames of the unit are done: a sign of life."""
+        """Note how many frames of the unit are done."""
         self._frames_done = frames_done
-        self._moved_at = time.monotonic()
 
     def should_stop(self) -> bool:
         """Whether to stop at once: the job has ended or is gone, the lease is lost, or the process was told to end."""
@@ -75,15 +60,7 @@ class LeaseKeeper:
         self._thread.join()
 
     def _run(self) -> None:
-        noticed = self._moved_at
         while not self._closing.wait(_POLL_SECONDS):
-            if time.monotonic() - self._moved_at > self._stall_seconds:
-                logger.error("job %s: %s stands still, giving it up", self._lease.job_id, self._lease.unit)
-                self._lost = True
-                return
-            if self._moved_at != noticed:
-                noticed = self._moved_at
-                self._on_move()
             try:
                 if not self._store.renew(self._lease, frames_done=self._frames_done):
                     self._lost = True

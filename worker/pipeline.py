@@ -38,6 +38,7 @@ T = TypeVar("T")
 Probabilities = list[NDArray[np.float32]]
 OnProgress = Callable[[int], None]
 ShouldStop = Callable[[], bool]
+OnSign = Callable[[], object]
 
 
 GROUP_BYTES = 32 << 20
@@ -84,12 +85,14 @@ class Analyzer:
         *,
         on_progress: OnProgress | None = None,
         should_stop: ShouldStop | None = None,
+        on_sign: OnSign | None = None,
         clock: StageClock | None = None,
     ) -> SegmentRows:
         """Analyse one segment; the numbers in the rows are tracklets for `tracking.stitch`.
 
         `on_progress` is called with the number of frames done so far; `should_stop` is asked, in the calling thread,
-        once a window and four times a second while waiting for the decoder; `clock` learns how long the stages worked.
+        once a window and four times a second while waiting for the decoder; `on_sign` is called, in any thread, when a
+        stage got on with its work; `clock` learns how long the stages worked.
 
         Raises:
             AnalysisError: the video cannot be analysed.
@@ -97,7 +100,7 @@ class Analyzer:
             JobCanceledError: `should_stop` said so.
         """
         builder = SegmentBuilder(plan.segment)
-        windows = self.iter_windows(path, plan, options, limits, should_stop=should_stop, clock=clock)
+        windows = self.iter_windows(path, plan, options, limits, should_stop=should_stop, on_sign=on_sign, clock=clock)
         with closing(windows):
             for window, probabilities in windows:
                 builder.add(window, probabilities)
@@ -113,26 +116,34 @@ class Analyzer:
         limits: DecodeLimits,
         *,
         should_stop: ShouldStop | None = None,
+        on_sign: OnSign | None = None,
         clock: StageClock | None = None,
     ) -> Generator[tuple[Window, Probabilities], None, None]:
         """Yield a segment's windows with the probabilities of their clips, in order; nothing of them is kept."""
         clock = clock or StageClock()
+        sign = on_sign or (lambda: None)
 
         def check() -> None:
             if should_stop is not None and should_stop():
                 raise JobCanceledError("the job was canceled")
 
         def decode(is_closed: Callable[[], bool]) -> Generator[list[Frame], None, None]:
-            frames = iter_frames(path, plan, sample_fps=options.sample_fps, limits=limits, should_stop=is_closed)
+            frames = iter_frames(
+                path, plan, sample_fps=options.sample_fps, limits=limits, should_stop=is_closed, on_sign=sign
+            )
             return iter_frame_groups(clock.iter_measured(Stage.DECODE, frames))
 
         def detect(frames: Sequence[Frame]) -> list[FrameFaces]:
             with clock.measure(Stage.DETECT):
-                return self.detect(frames, options)
+                found = self.detect(frames, options)
+            sign()
+            return found
 
         def predict(windows: Sequence[Window]) -> list[tuple[Window, Probabilities]]:
             with clock.measure(Stage.NETWORK):
-                return self.predict(windows)
+                predicted = self.predict(windows)
+            sign()
+            return predicted
 
         threads = self.threads
         with ExitStack() as stack:

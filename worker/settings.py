@@ -109,8 +109,10 @@ class WorkerSettings(BaseSettings):
     """Longest silence of a decoding process; a working one gives a sign every second."""
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads of the decoding process; each multiplies its memory."""
-    stall_seconds: Positive = 600.0
-    """A segment on which nothing moved for so long is given up to another worker."""
+    stall_seconds: Positive = 120.0
+    """Work in which nothing moved for so long hangs: its process is killed and a new one starts the segment again."""
+    load_seconds: Positive = 600.0
+    """Longest time that a process may need to load its networks, while work waits for it."""
 
     @field_validator("segment_frames")
     @classmethod

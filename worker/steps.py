@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.assembly import create_analyzer, create_limits
-from worker.contract import ErrorCode, JobFailure, JobOptions, JobSnapshot, SegmentPlan, SegmentRows, VideoFacts
+from worker.contract import (
+    ErrorCode,
+    FrameRow,
+    JobFailure,
+    JobOptions,
+    JobSnapshot,
+    SegmentPlan,
+    SegmentRows,
+    StitchState,
+    VideoFacts,
+)
 from worker.errors import (
     AnalysisError,
     DecoderCrashedError,
@@ -54,7 +64,7 @@ class JobSteps:
         *,
         ring: Callable[[Bell], object],
         is_draining: Callable[[], bool],
-        on_move: Callable[[], object] = lambda: None,
+        on_sign: Callable[[], object] = lambda: None,
     ) -> None:
         """Bind, without loading anything.
 
@@ -64,14 +74,14 @@ class JobSteps:
             settings: How to analyse.
             ring: Sends the message of a step that is due.
             is_draining: Whether this process was told to end; the running step then stops within a batch.
-            on_move: Called now and then while a step makes progress.
+            on_sign: Called again and again while a step makes progress.
         """
         self._store = store
         self._media = media
         self._settings = settings
         self._ring = ring
         self._is_draining = is_draining
-        self._on_move = on_move
+        self._on_sign = on_sign
         self._limits = create_limits(settings)
         self._loading = threading.Lock()
         self._analyzer: Analyzer | None = None
@@ -97,6 +107,7 @@ class JobSteps:
                 sample_fps=options.sample_fps,
                 limits=self._limits,
                 should_stop=keeper.should_stop,
+                on_sign=self._on_sign,
             )
             plans = plan_segments(index, segment_frames=self._settings.segment_frames)
             self._hand_over(lease, index.facts(), plans)
@@ -123,7 +134,7 @@ class JobSteps:
         if put is Put.LAST:
             self._ring(Bell(job_id, FINISH))
         elif put is Put.STORED:
-            self._store.advance_stitching(job_id, stitch)
+            self._store.advance_stitching(job_id, self._stitch)
 
     def finish_job(self, job_id: str) -> None:
         """Stitch what is left, sum up, erase the upload and end the job."""
@@ -131,12 +142,12 @@ class JobSteps:
         if lease is None:
             return
         with self._work(lease):
-            if not self._store.advance_stitching(job_id, stitch):
+            if not self._store.advance_stitching(job_id, self._stitch):
                 raise JobCanceledError("the job has ended")
             job = self._get_job(job_id)
             if job.rows_ready == 0:
                 raise UndecodableError("Not one frame of the video can be decoded: it is empty or damaged.")
-            summary = summarise(self._store.iter_rows(job_id))
+            summary = summarise(self._iter_rows(job_id))
             assert job.video is not None, "put_plans writes it with the plans"
             video = job.video.counted(job.rows_ready, job.record.options)
             if self._store.succeed(lease, summary, video=video):
@@ -163,9 +174,19 @@ class JobSteps:
             self._limits,
             on_progress=keeper.report,
             should_stop=keeper.should_stop,
+            on_sign=self._on_sign,
             clock=clock,
         )
         return rows, clock.read()
+
+    def _stitch(self, state: StitchState, segment: SegmentRows) -> tuple[SegmentRows, StitchState]:
+        self._on_sign()
+        return stitch(state, segment)
+
+    def _iter_rows(self, job_id: str) -> Iterator[FrameRow]:
+        for row in self._store.iter_rows(job_id):
+            self._on_sign()
+            yield row
 
     def _hand_over(self, lease: Lease, video: VideoFacts, plans: list[SegmentPlan]) -> None:
         if self._store.put_plans(lease, video, plans):
@@ -191,13 +212,7 @@ class JobSteps:
     @contextmanager
     def _work(self, lease: Lease) -> Iterator[LeaseKeeper]:
         """Keep the lease inside this context, and turn every way to leave it early into what the job needs."""
-        keeper = LeaseKeeper(
-            self._store,
-            lease,
-            stall_seconds=self._settings.stall_seconds,
-            is_draining=self._is_draining,
-            on_move=self._on_move,
-        )
+        keeper = LeaseKeeper(self._store, lease, is_draining=self._is_draining)
         try:
             with keeper:
                 yield keeper

@@ -38,8 +38,6 @@ __all__ = ["create_worker", "run_worker"]
 
 _RESTART_RETRIES = 40
 """Of a command while Redis is away, half a second apart at most: 20 s, enough for its restart."""
-_NOTICE_SECONDS = 30.0
-"""How long after its segment was given up a process may take to notice it, before it is taken to hang."""
 _PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
@@ -72,16 +70,22 @@ def create_worker(queue: QueueSettings, settings: WorkerSettings) -> Celery:
     app = create_celery(queue)
     drain = DrainFlag()
     media = LocalMediaStore(queue.media_dir)
-    _register_tasks(app, queue, settings, media, drain)
-    _register_upkeep(app, queue, media, drain)
+    hang_switch = HangSwitch(settings.stall_seconds)
+    _register_tasks(app, queue, settings, media, drain, hang_switch)
+    _register_upkeep(app, queue, media, drain, hang_switch)
     return app
 
 
 def _register_tasks(
-    app: Celery, queue: QueueSettings, settings: WorkerSettings, media: LocalMediaStore, drain: DrainFlag
+    app: Celery,
+    queue: QueueSettings,
+    settings: WorkerSettings,
+    media: LocalMediaStore,
+    drain: DrainFlag,
+    hang_switch: HangSwitch,
 ) -> None:
     building = threading.Lock()
-    hang_switch = HangSwitch(settings.stall_seconds + _NOTICE_SECONDS)
+    loaded = threading.Event()
 
     @cache
     def build_steps() -> "JobSteps":
@@ -97,7 +101,7 @@ def _register_tasks(
             settings,
             ring=lambda bell: ring(app, bell),
             is_draining=drain.is_set,
-            on_move=hang_switch.put_off,
+            on_sign=hang_switch.put_off,
         )
 
     def get_steps() -> "JobSteps":
@@ -111,6 +115,7 @@ def _register_tasks(
             logger.exception("the networks cannot be loaded: every job of this worker will fail")
         else:
             logger.info("loaded %s %s and %s", version.name, version.sha256[:12], version.detector)
+        loaded.set()
 
     def load_ahead(**_: object) -> None:
         # while no job waits; in a thread, because Celery kills a process that is not up within four seconds
@@ -120,7 +125,7 @@ def _register_tasks(
 
     def run(step: Callable[["JobSteps"], None]) -> None:
         try:
-            with hang_switch.armed():
+            with hang_switch.armed(first_seconds=None if loaded.is_set() else settings.load_seconds):
                 step(get_steps())
         except StoreUnavailableError as error:
             logger.warning("left to the sweeper: %s", error)
@@ -144,7 +149,9 @@ def _register_tasks(
         _create_sweeper(app, queue, media).sweep()
 
 
-def _register_upkeep(app: Celery, queue: QueueSettings, media: LocalMediaStore, drain: DrainFlag) -> None:
+def _register_upkeep(
+    app: Celery, queue: QueueSettings, media: LocalMediaStore, drain: DrainFlag, hang_switch: HangSwitch
+) -> None:
     running: list[Upkeep] = []
 
     def start(**_: object) -> None:
@@ -153,16 +160,20 @@ def _register_upkeep(app: Celery, queue: QueueSettings, media: LocalMediaStore, 
         worker = f"{socket.gethostname()}-{os.getpid()}"
         forgetting = Forgetting(create_redis_client(queue))
         watchdog = Watchdog(
-            count_waiting=store.count_messages,
+            # one that this worker has taken already waits, too, until the process that analyses begins it
+            count_waiting=lambda: store.count_messages() + len(state.reserved_requests) - len(state.active_requests),
             count_taken=lambda: state.all_total_count[0],
             is_working=lambda: bool(state.active_requests),
             patience_seconds=queue.deaf_seconds,
             # no orderly end: what would have to end in order is what does not move any more
             end_process=lambda: os._exit(1),
         )
-        running.append(
-            Upkeep(store, queue, worker=worker, sweep=sweeper.sweep, forget=forgetting.forget, watch=watchdog.look)
-        )
+
+        def watch() -> None:
+            hang_switch.look()
+            watchdog.look()
+
+        running.append(Upkeep(store, queue, worker=worker, sweep=sweeper.sweep, forget=forgetting.forget, watch=watch))
         running[0].start()
 
     def stop(**_: object) -> None:

@@ -30,8 +30,8 @@ class Watchdog:
         """Bind.
 
         Args:
-            count_waiting: Messages in the queue; may raise StoreUnavailableError.
-            count_taken: Messages that this worker has taken so far.
+            count_waiting: Messages that nobody has begun to work on; may raise StoreUnavailableError.
+            count_taken: Messages that this worker has begun to work on so far.
             is_working: Whether one of them is being worked on; how long that may take is a matter of leases.
             patience_seconds: How long messages may wait beside an idle worker.
             end_process: What happens then.

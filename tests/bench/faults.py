@@ -53,6 +53,7 @@ def main() -> int:
             long_side=320,
             upscale_to=320,
             segment_frames=8,
+            stall_seconds=20,
         )
         video = write_constant_rate(directory / "face.mp4", FRAMES, scene=face_scene())
         rows = analyse_video(create_analyzer(settings), video, JobOptions(), create_limits(settings)).rows

@@ -167,6 +167,13 @@ def _starve_analysis(job: RunningJob) -> None:
             resource.prlimit(analysis, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+def _stop_analysis(job: RunningJob) -> None:
+    """Stop it for good, as if it hung: nobody lets it go on."""
+    for analysis in find_children(job.site.workers[job.site.choose_worker(job.rng)].pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(analysis, signal.SIGSTOP)
+
+
 def _stop_worker(job: RunningJob) -> None:
     number = job.site.choose_worker(job.rng)
     job.site.workers[number].send_signal(job.rng.choice([signal.SIGTERM, signal.SIGQUIT, signal.SIGINT]))
@@ -227,6 +234,7 @@ def _upload_slowly(job: RunningJob) -> list[str]:
 FAULTS: dict[str, Fault] = {
     "worker killed": _kill_worker,
     "analysing process killed": _kill_analysis,
+    "analysing process stopped": _stop_analysis,
     "decoder process killed": _kill_decoder,
     "redis killed": _kill_redis,
     "api killed": _kill_api,

@@ -106,6 +106,7 @@ def create_queue(redis_url: str, directory: Path) -> QueueSettings:
         sweep_seconds=0.2,
         doorbell_seconds=0.5,
         heartbeat_seconds=0.5,
+        deaf_seconds=30,
     )
 
 

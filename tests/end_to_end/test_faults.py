@@ -33,7 +33,12 @@ SEGMENTS = 10
 def settings(tmp_path_factory: pytest.TempPathFactory) -> WorkerSettings:
     weights = write_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
     return WorkerSettings(
-        device="cpu", weights=weights, long_side=320, upscale_to=320, segment_frames=FRAMES // SEGMENTS
+        device="cpu",
+        weights=weights,
+        long_side=320,
+        upscale_to=320,
+        segment_frames=FRAMES // SEGMENTS,
+        stall_seconds=10,
     )
 
 
@@ -78,6 +83,7 @@ SAMPLED = FAULTS.keys() - {
     "worker killed",
     "worker stopped",
     "analysing process killed",
+    "analysing process stopped",
     "redis killed",
     "memory refused",
 }
@@ -124,6 +130,17 @@ def test_killed_analysis_is_started_again_by_its_worker(
     client.wait_for_frames(job_id)
     site.kill_analysis()
     client.assert_undisturbed(job_id, undisturbed)
+
+
+def test_analysis_that_hangs_is_replaced_and_its_segment_started_again(
+    site: Site, client: Client, video: Path, undisturbed: list[FrameRow]
+) -> None:
+    job_id = client.submit(video.read_bytes())
+    client.wait_for_frames(job_id)
+    (analysis,) = find_children(site.worker.pid)
+    os.kill(analysis, signal.SIGSTOP)
+    client.assert_undisturbed(job_id, undisturbed)
+    assert analysis not in find_children(site.worker.pid)
 
 
 def test_analysis_that_dies_at_every_start_is_poison_after_three(site: Site, client: Client, long_video: Path) -> None:

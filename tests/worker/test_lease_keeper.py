@@ -25,8 +25,8 @@ def lease(store: WorkStore) -> Lease:
     return lease
 
 
-def create_keeper(store: WorkStore, lease: Lease, *, stall_seconds: float = 60, draining: bool = False) -> LeaseKeeper:
-    return LeaseKeeper(store, lease, stall_seconds=stall_seconds, is_draining=lambda: draining)
+def create_keeper(store: WorkStore, lease: Lease, *, draining: bool = False) -> LeaseKeeper:
+    return LeaseKeeper(store, lease, is_draining=lambda: draining)
 
 
 def test_lease_is_kept_for_longer_than_it_lasts(store: WorkStore, lease: Lease) -> None:
@@ -60,19 +60,6 @@ def test_told_to_end_the_process_stops_but_keeps_its_lease(store: WorkStore, lea
     with create_keeper(store, lease, draining=True) as keeper:
         assert keeper.should_stop()
         assert not keeper.is_lost
-
-
-def test_work_that_stands_still_loses_its_lease(store: WorkStore, lease: Lease) -> None:
-    with create_keeper(store, lease, stall_seconds=0.01) as keeper:
-        assert poll(keeper.should_stop)
-        assert poll(lambda: store.claim_segment(lease.job_id, 0))
-
-
-def test_progress_is_a_sign_of_life(store: WorkStore, lease: Lease) -> None:
-    moved = threading.Event()
-    with LeaseKeeper(store, lease, stall_seconds=60, is_draining=lambda: False, on_move=moved.set) as keeper:
-        keeper.report(1)
-        assert moved.wait(60)
 
 
 def test_silent_redis_does_not_stop_the_work() -> None:

@@ -33,7 +33,18 @@ class Bench:
         self.media = LocalMediaStore(directory, keep_free_bytes=0)
         self.bells: list[Bell] = []
         self.is_draining = False
-        self.steps = JobSteps(store, self.media, settings, ring=self.bells.append, is_draining=lambda: self.is_draining)
+        self.signs = 0
+        self.steps = JobSteps(
+            store,
+            self.media,
+            settings,
+            ring=self.bells.append,
+            is_draining=lambda: self.is_draining,
+            on_sign=self.count_sign,
+        )
+
+    def count_sign(self) -> None:
+        self.signs += 1
 
     def upload(self, content: bytes, options: JobOptions | None = None) -> str:
         job_id = new_job_id()
@@ -112,6 +123,16 @@ def test_job_in_segments_gives_the_rows_of_one_pass(bench: Bench, video: Path, u
     assert job.progress.frames_done == job.progress.frames_total == FRAMES
     assert job.model is not None
     assert len(job.model.sha256) == 64
+
+
+def test_every_step_gives_signs_of_progress(bench: Bench, video: Path) -> None:
+    bench.upload(video.read_bytes())
+    silent = []
+    while bench.bells:
+        bell, before = bench.bells.pop(), bench.signs
+        bench.answer(bell)
+        silent += [bell.unit] if bench.signs == before else []
+    assert silent == []
 
 
 def test_sampled_job_counts_its_frames_and_those_of_the_video(bench: Bench, video: Path) -> None:
