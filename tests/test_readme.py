@@ -74,7 +74,7 @@ def test_make_target_exists(target: str) -> None:
 @pytest.mark.parametrize("block", CLIENT_BLOCKS)
 def test_requests_work(block: str, service: Service, folder: Path) -> None:
     output = run_block(block.replace(SERVICE, service.url.removeprefix("http://")), folder)
-    assert '"type":"about:blank"' not in output  # no problem among the answers
+    assert '"type":"urn:emoclip:problem:' not in output
     assert "{" in output
 
 
