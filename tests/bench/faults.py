@@ -12,6 +12,7 @@ import os
 import platform
 import random
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file that the results are merged into")
     arguments = parser.parse_args()
+    # A shell that starts this in the background ignores both; a worker inherits that, and would then lose the signals
+    # that reach it before it has handlers of its own.
+    for ignored in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(ignored, signal.SIG_DFL)
     with tempfile.TemporaryDirectory(prefix="emoclip-faults-") as folder, ExitStack() as stack:
         directory = Path(folder)
         settings = WorkerSettings(
