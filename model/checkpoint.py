@@ -41,6 +41,8 @@ class Checkpoint:
     transform: ClipTransformConfig
     temperature: float
     """What logits are divided by before the softmax; fitted on validation data."""
+    mirror_average: bool
+    """See EmotionNet."""
     name: str
     sha256: str
     """Of the file, 64 hex digits."""
@@ -66,6 +68,7 @@ def create_network(checkpoint: Checkpoint) -> EmotionNet:
         network.load_state_dict(dict(checkpoint.state_dict))
     except RuntimeError as error:
         raise CheckpointError(f"checkpoint {checkpoint.name!r}: {error}") from error
+    network.mirror_average = checkpoint.mirror_average
     return network.eval()
 
 
@@ -86,6 +89,7 @@ def save_checkpoint(
         "name": name,
         "labels": [emotion.value for emotion in EMOTIONS],
         "temperature": temperature,
+        "mirror_average": network.mirror_average,
         "network": network.config.to_json(),
         "transform": asdict(transform),
         "metrics": dict(metrics),
@@ -136,6 +140,7 @@ def _checkpoint(path: Path, header: dict[str, Any], tensors: dict[str, Tensor], 
                 **transform | {"mean": tuple(transform["mean"]), "std": tuple(transform["std"])}
             ),
             temperature=header["temperature"],
+            mirror_average=header.get("mirror_average", False),
             name=header["name"],
             sha256=sha256,
             metrics=header["metrics"],

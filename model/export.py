@@ -41,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="EMOTION=LOGITS",
         help="an offset that is given instead of fitted",
     )
+    parser.add_argument(
+        "--mirror-average", action="store_true", help="average the features of each frame and its mirror image"
+    )
     parser.add_argument("--storage", choices=("fp16", "int8"), default="fp16")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     arguments = parser.parse_args(argv)
@@ -51,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stills = read_stills(arguments.stills, arguments.layout, split=Split.VALIDATION)
         loading = Loading(device=choose_device(arguments.device), batch_clips=64)
         network = create_network(checkpoint)
+        network.mirror_average = arguments.mirror_average
         predictions = predict_stills(network, transform, stills, loading=loading)
         given = parse_shift(arguments.shift)
         offsets = fit_offsets(predictions.logits, predictions.labels, given=given)

@@ -49,6 +49,12 @@ class EmotionNetConfig:
 class EmotionNet(nn.Module):
     """Clips of aligned faces -> logits of the seven expressions for every frame."""
 
+    mirror_average: bool = False
+    """Whether, outside of training, a frame's features are the mean of its own and of its mirror image's.
+
+    Not in the paper; Simonyan & Zisserman (arXiv 1409.1556, section 3.2) average mirror images when testing.
+    """
+
     def __init__(self, config: EmotionNetConfig) -> None:
         super().__init__()
         self.config = config
@@ -79,7 +85,10 @@ class EmotionNet(nn.Module):
 
     def extract_features(self, clips: Tensor) -> Tensor:
         """(B, T, C, S, S) -> frame features (B, T, D)."""
-        features: Tensor = self.backbone(clips.flatten(0, 1))
+        frames = clips.flatten(0, 1)
+        features: Tensor = self.backbone(frames)
+        if self.mirror_average and not self.training:
+            features = (features + self.backbone(frames.flip(-1))) / 2
         clipped: Tensor = features.unflatten(0, clips.shape[:2])
         return clipped
 

@@ -39,6 +39,7 @@ def logits(network: EmotionNet) -> Tensor:
 
 def test_a_checkpoint_comes_back_with_everything_needed_to_use_it(tmp_path: Path) -> None:
     network = make_network()
+    network.mirror_average = True
 
     checkpoint = load_checkpoint(save(tmp_path / "a.safetensors", network))
 

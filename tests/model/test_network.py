@@ -48,6 +48,29 @@ def test_forward_equals_the_papers_equations(config: EmotionNetConfig) -> None:
     assert ((logits - expected).abs().max() / expected.abs().max()).item() < 1e-5
 
 
+def test_a_mirror_average_takes_a_clip_and_its_mirror_image_for_the_same() -> None:
+    torch.manual_seed(0)
+    network = EmotionNet(SMALL)
+    with_trained_looking_statistics(network)
+    clip = torch.randn(1, 8, 3, 64, 64)
+
+    with torch.inference_mode():
+        apart = (network(clip) - network(clip.flip(-1))).abs().max().item()
+        network.mirror_average = True
+        torch.testing.assert_close(network(clip), network(clip.flip(-1)), atol=1e-5, rtol=1e-5)
+
+    assert apart > 1e-3, "these would be equal anyway"
+
+
+def test_training_sees_frames_as_they_are() -> None:
+    torch.manual_seed(0)
+    network = EmotionNet(SMALL).train()
+    network.mirror_average = True
+    clip = torch.randn(1, 8, 3, 64, 64)
+
+    assert not torch.allclose(network(clip), network(clip.flip(-1)))
+
+
 @pytest.mark.parametrize("config", [SMALL, EmotionNetConfig(depth=18, cbam=False, temporal_residual=True)])
 def test_every_parameter_gets_a_gradient(config: EmotionNetConfig) -> None:
     torch.manual_seed(0)

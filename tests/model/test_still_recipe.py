@@ -79,8 +79,10 @@ def test_the_recipe_trains_freezes_and_exports(data: Path) -> None:
     assert [row["stage"] for row in json.loads((out / "curve.json").read_text())] == ["views", "clips"]
 
     shipped = data / "shipped.safetensors"
-    assert export([str(out / "best.safetensors"), str(shipped), "--stills", str(data / "set"), "--device", "cpu"]) == 0
+    stills = ["--stills", str(data / "set"), "--device", "cpu", "--mirror-average"]
+    assert export([str(out / "best.safetensors"), str(shipped), *stills]) == 0
     checkpoint = load_checkpoint(shipped)
+    assert checkpoint.mirror_average
     assert checkpoint.temperature != 1.0
     assert checkpoint.metrics["rounding"]["storage"] == "fp16"
     assert shipped.stat().st_size < 0.6 * (out / "best.safetensors").stat().st_size
