@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["EarlyAnswerMiddleware", "has_body"]
 
-_LINGER_SECONDS = 5.0
+_LINGER_SECONDS = 60.0
+"""Where many clients are refused at once each sends slowly, and most read the answer only when they have sent all."""
 _LINGER_BYTES = 64 * 2**20
 
 

@@ -316,6 +316,21 @@ def test_client_that_sends_on_can_read_the_refusal(create_server: CreateServer, 
     assert_refused(httpx.post(url + "/v1/jobs", content=bytes(30_000_000)), 401, "unauthorized")
 
 
+def test_client_that_sends_slowly_can_read_the_refusal(create_server: CreateServer) -> None:
+    url = create_server(min_free_bytes=1 << 60)  # refuses at once
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60) as connection:
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6000000\r\n\r\n")
+        for _ in range(60):  # six seconds: the least that a busy machine with many clients must be given
+            time.sleep(0.1)
+            connection.sendall(bytes(100_000))
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        body = response.read()
+
+    assert response.status == 507
+    assert b"storage_full" in body
+
+
 def test_uploads_at_once_are_limited(create_server: CreateServer, queue: QueueSettings) -> None:
     url = create_server(max_uploads_at_once=1)
 
