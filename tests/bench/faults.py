@@ -3,7 +3,8 @@
     python -m tests.bench.faults --runs 50 --seed 1 --json tests/bench/results/faults.json
 
 Two workers whose clocks are an hour fast and an hour slow share a video of five segments; each run is one job and one
-fault. Ends with status 1 at the first broken promise, with the seed that repeats it.
+fault. A lease lasts 4 s here, and a process hangs after 20 s without progress. Ends with status 1 at the first broken
+promise, with the seed that repeats it.
 """
 
 import argparse
