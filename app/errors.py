@@ -123,7 +123,7 @@ class UnauthorizedError(ApiError):
 
 
 class HostRefusedError(ApiError):
-    """The request names another host than those that a service without keys answers to."""
+    """The request names another host, or comes from a page of another one, than a service without keys answers to."""
 
     status = HTTPStatus.FORBIDDEN
     code = ProblemCode.HOST_REFUSED

@@ -1,14 +1,15 @@
-"""To which hosts a service without API keys answers: names and addresses of its own machine, and those it is told.
+"""As which host a service without API keys answers, and pages of which host: its own machine's, and those it is told.
 
 A web page from anywhere can let its own name resolve to 127.0.0.1 once it is loaded (DNS rebinding). The visitor's
 browser then takes the service on the visitor's machine for the page's own origin and lets the page read everything.
 What gives such a request away is its Host header, which no page can change; Jupyter and Ollama refuse it likewise.
+Without that trick a page reads nothing, but could still send forms: browsers name it in the Origin header then.
 (Starlette's TrustedHostMiddleware knows addresses only letter by letter, and answers in plain text.)
 """
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -34,22 +35,26 @@ class HostCheckMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
-            host = _read_host(Headers(scope=scope))
-            if not (host in self._allowed or _is_loopback(host)):
-                error = HostRefusedError(
-                    "Without API keys this service answers to its own machine only, as localhost or 127.0.0.1, and not "
-                    f"to {host[:_SHOWN_CHARACTERS]!r}. A name under which a proxy serves it belongs in "
-                    "EMOCLIP_ALLOWED_HOSTS."
-                )
-                await create_problem_response(Request(scope), error)(scope, receive, send)
-                return
+            headers = Headers(scope=scope)
+            origins = [origin.partition("://")[2] for origin in headers.getlist("origin")]
+            for named in (headers.getlist("host"), *([origin] for origin in origins)):
+                host = _read_host(named)
+                if not (host in self._allowed or _is_loopback(host)):
+                    await create_problem_response(Request(scope), _create_error(host))(scope, receive, send)
+                    return
         await self._app(scope, receive, send)
 
 
-def _read_host(headers: Headers) -> str:
-    """Return the host without its port, empty where there is none or it is malformed."""
-    fields = headers.getlist("host")
-    match = _HOST.fullmatch(fields[0]) if len(fields) == 1 else None
+def _create_error(host: str) -> HostRefusedError:
+    return HostRefusedError(
+        "Without API keys this service answers only as localhost or 127.0.0.1, and to pages from there, not as or to "
+        f"{host[:_SHOWN_CHARACTERS]!r}. A name under which a proxy serves it belongs in EMOCLIP_ALLOWED_HOSTS."
+    )
+
+
+def _read_host(named: Sequence[str]) -> str:
+    """Return the host without its port, empty where it is malformed or not named once."""
+    match = _HOST.fullmatch(named[0]) if len(named) == 1 else None
     return match[1].strip("[]").removesuffix(".").lower() if match else ""
 
 

@@ -72,7 +72,7 @@ DIGEST_HELP = (
     "Digest of the body, as `sha-256=:BASE64:` or `sha-512=:BASE64:` (RFC 9530): checked when the body is there."
 )
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_HOST_REFUSED = "The header `Host` names another machine, where no keys are asked for."
+_HOST_REFUSED = "`Host` or `Origin` names another machine, where no keys are asked for."
 HOST_PROBLEM: dict[int | str, dict[str, Any]] = {403: {"description": _HOST_REFUSED, "content": PROBLEM_CONTENT}}
 
 

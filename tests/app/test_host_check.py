@@ -68,6 +68,19 @@ def test_refused_host_sends_no_video(url: str) -> None:
     assert httpx.get(f"{url}/v1/jobs").json()["jobs"] == []
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example:8000", "null", ""])
+def test_pages_from_elsewhere_send_no_video(url: str, origin: str) -> None:
+    files = {"file": ("a.mp4", b"video")}
+
+    assert_refused(httpx.post(f"{url}/v1/jobs", files=files, headers={"Origin": origin}), 403, "host_refused")
+    assert httpx.get(f"{url}/v1/jobs").json()["jobs"] == []
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:8000", "https://[::1]"])
+def test_pages_of_this_machine_are_answered(url: str, origin: str) -> None:
+    assert httpx.get(f"{url}/v1/jobs", headers={"Origin": origin}).status_code == 200
+
+
 def test_allowed_hosts_are_answered(create_server: CreateServer) -> None:
     url = create_server(allowed_hosts=["Faces.example"])
 
