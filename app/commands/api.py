@@ -47,6 +47,7 @@ def _api(options: argparse.Namespace, errors: Console) -> int:
             server_header=False,
             access_log=False,  # app.request_ids logs requests, without the names that a query may hold
             log_config=create_log_config(),
+            timeout_keep_alive=75,  # outlives the pauses of those who poll, or a request meets a closing connection
             timeout_graceful_shutdown=10,  # an upload may take an hour; what it left is cleaned up when it is cut off
         )
         server = ApiServer(config, before_stop=app.state.live.watcher.stop)
