@@ -17,30 +17,32 @@ from model.metrics import Interval, Metrics, reliability
 def print_report(console: Console, metrics: Metrics, *, title: str) -> None:
     """Print Table I's columns, F1 per class, the confusion matrix and the calibration."""
     summary = Table(title=f"{title}: {metrics.n} items, 95 % intervals by bootstrap")
-    for column in ("Accuracy", "F1", "S = 0.33 Acc + 0.67 F1", "Balanced accuracy", "ECE"):
-        summary.add_column(column, justify="right")
-    summary.add_row(
-        _with_interval(metrics.accuracy, metrics.accuracy_interval),
-        _with_interval(metrics.macro_f1, metrics.macro_f1_interval),
-        _with_interval(metrics.s, metrics.s_interval),
-        _with_interval(metrics.balanced_accuracy, metrics.balanced_accuracy_interval),
-        f"{metrics.ece:.3f}",
-    )
+    summary.add_column("Measure")
+    summary.add_column("Value", justify="right")
+    for measure, value, interval in (
+        ("Accuracy", metrics.accuracy, metrics.accuracy_interval),
+        ("F1", metrics.macro_f1, metrics.macro_f1_interval),
+        ("S = 0.33 Acc + 0.67 F1", metrics.s, metrics.s_interval),
+        ("Balanced accuracy", metrics.balanced_accuracy, metrics.balanced_accuracy_interval),
+        ("Expected calibration error", metrics.ece, None),
+    ):
+        summary.add_row(measure, _with_interval(value, interval))
     console.print(summary)
 
-    classes = Table(title="Per class; right of it what the items were predicted as (rows are labels)")
-    for column in ("Label", "n", "Precision", "Recall", "F1", *(emotion.value[:4] for emotion in EMOTIONS)):
+    # apart, so that both are whole on a terminal of eighty columns
+    classes = Table(title="Per class")
+    for column in ("Label", "n", "Precision", "Recall", "F1"):
         classes.add_column(column, justify="left" if column == "Label" else "right")
+    confusion = Table(title="What the items of each label were predicted as")
+    for column in ("Label", *(emotion.value[:4] for emotion in EMOTIONS)):
+        confusion.add_column(column, justify="left" if column == "Label" else "right")
     for i, (emotion, row) in enumerate(metrics.per_class.items()):
-        classes.add_row(
-            emotion.value,
-            str(row.n),
-            f"{row.precision:.3f}",
-            f"{row.recall:.3f}",
-            _with_interval(row.f1, row.f1_interval),
-            *(f"[bold]{count}[/]" if i == j else str(count) for j, count in enumerate(metrics.confusion[i])),
-        )
+        f1 = _with_interval(row.f1, row.f1_interval)
+        classes.add_row(emotion.value, str(row.n), f"{row.precision:.3f}", f"{row.recall:.3f}", f1)
+        counts = (f"[bold]{count}[/]" if i == j else str(count) for j, count in enumerate(metrics.confusion[i]))
+        confusion.add_row(emotion.value, *counts)
     console.print(classes)
+    console.print(confusion)
 
 
 def write_predictions(path: Path, predictions: Predictions, *, temperature: float) -> None:

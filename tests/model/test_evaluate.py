@@ -125,7 +125,9 @@ def test_stills_from_the_command_line_to_json_csv_figure_and_card(
     card = json.loads((tmp_path / "own.json").read_text())
     assert card["sha256"] == measured["weights"]["sha256"]
     assert card["evaluations"]["colours"]["s"] == measured["s"]
-    assert "S = 0.33" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "S = 0.33" in printed
+    assert "…" not in printed, "cut off on eighty columns"
 
 
 def test_the_card_keeps_evaluations_on_other_data(weights: Path, stills: Path, affwild2: Path, tmp_path: Path) -> None:
