@@ -1,6 +1,7 @@
 """A small sample of tests.bench.load against the API alone: nothing is lost, nothing is left."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import httpx
@@ -29,14 +30,29 @@ def test_health_is_answered_beside_sockets_that_hang(url: str, queue: QueueSetti
         assert client.get("/v1/jobs").json()["jobs"] == [], "what was cut off leaves no job"
 
 
-def test_sockets_that_the_server_cuts_are_counted(create_server: CreateServer) -> None:
-    url = create_server(max_uploads_at_once=4)
+def test_sockets_that_a_server_cuts_are_counted() -> None:
+    accepted = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        is_kept = accepted <= 4
+        try:
+            while is_kept and await reader.read(1000):
+                pass
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def hold() -> int:
-        async with hold_sockets(url, idle=0, slow_headers=0, slow_bodies=10, drip_seconds=0.02) as dripping:
-            while sum(task.done() for task in dripping) < 6:
-                await asyncio.sleep(0.02)
-            return sum(not task.done() for task in dripping)
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            url = f"http://{host}:{port}"
+            async with hold_sockets(url, idle=0, slow_headers=0, slow_bodies=10, drip_seconds=0.02) as dripping:
+                while sum(task.done() for task in dripping) < 6:
+                    await asyncio.sleep(0.02)
+                return sum(not task.done() for task in dripping)
 
     assert asyncio.run(hold()) == 4
 
