@@ -9,7 +9,7 @@ Without that trick a page reads nothing, but could still send forms: browsers na
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -36,10 +36,11 @@ class HostCheckMiddleware:
         """Serve one request."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            origins = [origin.partition("://")[2] for origin in headers.getlist("origin")]
-            for named in (headers.getlist("host"), *([origin] for origin in origins)):
-                host = _read_host(named)
-                if not (host in self._allowed or _is_loopback(host)):
+            hosts = headers.getlist("host")
+            named = hosts if len(hosts) == 1 else [""]  # of several none is believed
+            named += [origin.partition("://")[2] for origin in headers.getlist("origin")]
+            for host in map(_read_host, named):
+                if not (host in self._allowed or _is_this_machine(host)):
                     await create_problem_response(Request(scope), _create_error(host))(scope, receive, send)
                     return
         await self._app(scope, receive, send)
@@ -52,13 +53,14 @@ def _create_error(host: str) -> HostRefusedError:
     )
 
 
-def _read_host(named: Sequence[str]) -> str:
-    """Return the host without its port, empty where it is malformed or not named once."""
-    match = _HOST.fullmatch(named[0]) if len(named) == 1 else None
+def _read_host(named: str) -> str:
+    """Return the host without its port, empty where it is malformed."""
+    match = _HOST.fullmatch(named)
     return match[1].strip("[]").removesuffix(".").lower() if match else ""
 
 
-def _is_loopback(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
+    """Whether it is a name or an address of this machine by itself: nothing is looked up, names may be made to lie."""
     if host == "localhost" or host.endswith(".localhost"):  # nobody can own a name in it (RFC 6761)
         return True
     try:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.exports.captions import DEFAULT_HYSTERESIS, DEFAULT_MIN_SPAN_SECONDS
 from app.exports.formats import ExportFormat
 from app.file_names import MAX_FILE_NAME, clean_file_name
+from app.timeline import DEFAULT_HYSTERESIS, DEFAULT_MIN_SPAN_SECONDS
 from app.webhook_target import MAX_URL, clean_webhook_url
 from worker.contract import JobOptions
 

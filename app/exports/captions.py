@@ -11,7 +11,7 @@ from app.exports.head import ResultHead
 from app.timeline import DEFAULT_HYSTERESIS, DEFAULT_MIN_SPAN_SECONDS, Span, create_timeline
 from worker.contract import FrameRow
 
-__all__ = ["DEFAULT_HYSTERESIS", "DEFAULT_MIN_SPAN_SECONDS", "CaptionOptions", "iter_srt", "iter_vtt"]
+__all__ = ["CaptionOptions", "iter_srt", "iter_vtt"]
 
 
 @dataclass(frozen=True, slots=True)
